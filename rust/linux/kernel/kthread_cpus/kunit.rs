@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit tests of what needs the kernel: the parser against `bitmap_parselist()`, and the decisions
+//! over the kernel's own CPU masks.
+
+use kernel::{
+    bindings,
+    cpumask::CpumaskVar,
+    prelude::*,
+    str::{
+        BStr,
+        CString, //
+    },
+};
+
+use super::{
+    cpulist::{
+        self,
+        Mask,
+        Reason, //
+    },
+    option::{
+        self,
+        Classes, //
+    },
+    policy::{
+        self,
+        Cpus,
+        Level,
+        Verdict, //
+    },
+};
+
+/// The widths that lists are parsed at: around the sizes of a word, and up to the largest mask.
+const WIDTHS: [u32; 12] = [1, 2, 7, 8, 31, 32, 63, 64, 65, 128, 1000, 8192];
+
+/// The words of the largest mask.
+const WORDS: usize = 8192 / usize::BITS as usize;
+
+/// Lists on which implementations of the grammar tend to differ.
+const LISTS: [&[u8]; 56] = [
+    b"",
+    b"\n",
+    b" , \t,",
+    b"0",
+    b"0\n",
+    b"0\n5",
+    b"0 \n5",
+    b"0-3\n5",
+    b"0-3:1/2\n5",
+    b"0,,2",
+    b"0 2",
+    b"0\xa02",
+    b"0\x0b2",
+    b"0\x1c2",
+    b"N",
+    b"n",
+    b"N-N",
+    b"0-N",
+    b"N-0",
+    b"NN",
+    b"N1",
+    b"all",
+    b"ALL",
+    b"aLl",
+    b"al",
+    b"alll",
+    b"all:1/2",
+    b"all-3",
+    b"all\n3",
+    b"0-3:1/2N",
+    b"0-3:1/2,N",
+    b"0-N:1/N",
+    b"0-N:N/N",
+    b"0-7:0/2",
+    b"0-7:0/0",
+    b"0-7:2/2",
+    b"0-7:3/2",
+    b"0-7:1",
+    b"0-7:1/",
+    b"0-7:/2",
+    b"0-7:",
+    b"0:1/2",
+    b"3-1",
+    b"3-1:1/0",
+    b"1-",
+    b"-1",
+    b"+1",
+    b"1--2",
+    b"0x1",
+    b"010",
+    b"0000000000000000000000000000000001",
+    b"4294967294",
+    b"4294967296",
+    b"18446744073709551616",
+    b"99999999999999999999999999999999999999999999",
+    b"0-7:1/2,x",
+];
+
+/// A pseudo-random number, good enough to make lists from.
+fn random(state: &mut u64) -> u32 {
+    *state = state
+        .wrapping_mul(6364136223846793005)
+        .wrapping_add(1442695040888963407);
+    (*state >> 33) as u32
+}
+
+/// Appends a number that is mostly valid for `nbits` bits, and often at a limit.
+fn push_number(text: &mut KVec<u8>, nbits: u32, state: &mut u64) -> Result {
+    let number = match random(state) % 16 {
+        0 => return Ok(text.push(b'N', GFP_KERNEL)?),
+        1 => nbits,
+        2 => nbits - 1,
+        3 => 0,
+        4..=7 => random(state) % 70,
+        _ => random(state).checked_rem(nbits).unwrap_or(0),
+    };
+    let digits = CString::try_from_fmt(fmt!("{number}"))?;
+
+    text.extend_from_slice(digits.to_bytes(), GFP_KERNEL)?;
+    Ok(())
+}
+
+/// Makes a list of a few regions for `nbits` bits, one byte of which may then be changed.
+fn random_list(text: &mut KVec<u8>, nbits: u32, state: &mut u64) -> Result {
+    text.clear();
+    for _ in 0..1 + random(state) % 6 {
+        match random(state) % 12 {
+            0 => text.extend_from_slice(b"all", GFP_KERNEL)?,
+            kind => {
+                push_number(text, nbits, state)?;
+                if kind > 3 {
+                    text.push(b'-', GFP_KERNEL)?;
+                    push_number(text, nbits, state)?;
+                }
+                if kind > 7 {
+                    text.push(b':', GFP_KERNEL)?;
+                    push_number(text, nbits, state)?;
+                    text.push(b'/', GFP_KERNEL)?;
+                    push_number(text, nbits, state)?;
+                }
+            }
+        }
+        text.push(b",, \n\t"[random(state) as usize % 5], GFP_KERNEL)?;
+    }
+
+    if random(state) % 4 == 0 {
+        let at = random(state) as usize % text.len();
+        text[at] = b"0123456789,-:/N aA\nx"[random(state) as usize % 20];
+    }
+    Ok(())
+}
+
+/// Parses `list` in Rust and in C and returns the error of the parser in Rust as that of C.
+///
+/// `Err` says that the two do not agree, or that a failed parse changed the mask.
+fn compare(list: &[u8], nbits: u32, ours: &mut [usize], theirs: &mut [usize]) -> Result<i32, ()> {
+    const UNTOUCHED: usize = 0x5a5a_5a5a;
+
+    let mut text = KVec::new();
+    text.extend_from_slice(list, GFP_KERNEL).map_err(|_| ())?;
+    text.push(0, GFP_KERNEL).map_err(|_| ())?;
+    // SAFETY: `text` ends with a NUL byte, and both lengths of `theirs` are that of 8192 bits,
+    // which no `nbits` here is above.
+    let theirs_errno =
+        unsafe { bindings::bitmap_parselist(text.as_ptr(), theirs.as_mut_ptr(), nbits as c_int) };
+
+    ours.fill(UNTOUCHED);
+    let mut mask = Mask::new(ours, nbits).ok_or(())?;
+    let errno = match cpulist::parse(list, &mut mask) {
+        Ok(()) => 0,
+        Err(error) => match error.reason {
+            Reason::Malformed => EINVAL.to_errno(),
+            Reason::OutOfRange => ERANGE.to_errno(),
+            Reason::Overflow => EOVERFLOW.to_errno(),
+        },
+    };
+
+    let words = nbits.div_ceil(usize::BITS) as usize;
+    let (used, unused) = ours.split_at(words);
+    let same = match errno {
+        0 => Some(used) == theirs.get(..words),
+        _ => used.iter().all(|&word| word == UNTOUCHED),
+    };
+    let same = same && unused.iter().all(|&word| word == UNTOUCHED);
+
+    if errno != theirs_errno || !same {
+        pr_err!(
+            "\"{}\" at {nbits} bits: {errno}, in C {theirs_errno}; masks agree: {same}\n",
+            BStr::from_bytes(list)
+        );
+        return Err(());
+    }
+    Ok(errno)
+}
+
+/// A cpumask of the CPUs whose bits are set in `bits`, as far as there are such CPUs.
+fn cpus(bits: usize) -> Result<CpumaskVar> {
+    let mut mask = CpumaskVar::new_zero(GFP_KERNEL)?;
+    let nr_cpu_ids = kernel::cpu::nr_cpu_ids();
+    let possible = match 1usize.checked_shl(nr_cpu_ids) {
+        Some(end) => end - 1,
+        None => usize::MAX,
+    };
+
+    mask.as_mut_bitmap().as_mut_words()[0] = bits & possible;
+    Ok(mask)
+}
+
+#[kunit_tests(kthread_cpus)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_lists_agree_with_c() -> Result {
+        let mut ours = KVec::from_elem(0, WORDS, GFP_KERNEL)?;
+        let mut theirs = KVec::from_elem(0, WORDS, GFP_KERNEL)?;
+
+        for list in LISTS {
+            for nbits in WIDTHS {
+                assert!(compare(list, nbits, &mut ours, &mut theirs).is_ok());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn random_lists_agree_with_c() -> Result {
+        let mut ours = KVec::from_elem(0, WORDS, GFP_KERNEL)?;
+        let mut theirs = KVec::from_elem(0, WORDS, GFP_KERNEL)?;
+        let mut list = KVec::new();
+        let mut state = 1;
+        let mut valid = 0;
+        let mut invalid = 0;
+
+        for _ in 0..2000 {
+            for nbits in WIDTHS {
+                random_list(&mut list, nbits, &mut state)?;
+                let errno = compare(&list, nbits, &mut ours, &mut theirs);
+                assert!(errno.is_ok());
+                if errno == Ok(0) {
+                    valid += 1;
+                } else {
+                    invalid += 1;
+                }
+            }
+        }
+
+        // Both kinds were really there.
+        assert!(valid > 1000);
+        assert!(invalid > 1000);
+        Ok(())
+    }
+
+    #[test]
+    fn wrapping_numbers_follow_the_grammar() {
+        let mut words = [0];
+
+        for list in [&b"1-3:1/4294967295"[..], b"1-7:1/4294967290"] {
+            let mut mask = Mask::new(&mut words, 8);
+            let parsed = mask.as_mut().map(|mask| cpulist::parse(list, mask));
+            assert!(parsed == Some(Ok(())));
+            assert_eq!(words[0], 1 << 1);
+        }
+
+        for list in [&b"4294967295"[..], b"0-4294967295"] {
+            let mut mask = Mask::new(&mut words, 8);
+            let parsed = mask.as_mut().map(|mask| cpulist::parse(list, mask));
+            let reason = parsed.and_then(|parsed| parsed.err()).map(|e| e.reason);
+            assert!(reason == Some(Reason::OutOfRange));
+        }
+    }
+
+    #[test]
+    fn option_tells_flags_from_lists() {
+        let mut words = [0];
+        let cases: [(&[u8], Result<Classes, option::Error>); 4] = [
+            (b"wq,0", Ok(Classes::WQ)),
+            (b"wq,N", Ok(Classes::WQ)),
+            (b"wq,foo,0", Err(option::Error::UnknownFlag(3))),
+            (b"wq 0", Err(option::Error::NoComma(2))),
+        ];
+
+        for (value, expected) in cases {
+            let mut mask = Mask::new(&mut words, 8);
+            let parsed = mask.as_mut().map(|mask| option::parse(value, mask));
+            assert!(parsed == Some(expected));
+        }
+    }
+
+    #[test]
+    fn levels_on_cpumasks() -> Result {
+        let mut allowed = cpus(0)?;
+        let preferred = cpus(0b1100)?;
+        let all = cpus(0b1111)?;
+
+        // The confined, housekeeping and online CPUs, the level, and the allowed CPUs.
+        let cases = [
+            (0b1111, 0b1111, 0b1111, Level::Preferred, 0b1100),
+            (0b1011, 0b0111, 0b1111, Level::Confined, 0b0011),
+            (0b1110, 0b1110, 0b0011, Level::Confined, 0b1110),
+            (0b1000, 0b0111, 0b0001, Level::Housekeeping, 0b0111),
+            (0b1000, 0b1100, 0b0011, Level::Possible, 0b1111),
+        ];
+
+        // On fewer CPUs the cases mean something else.
+        if kernel::cpu::nr_cpu_ids() < 4 {
+            return Ok(());
+        }
+        for (confined, housekeeping, online, level, expected) in cases {
+            let cpus_now = Cpus {
+                confined: &*cpus(confined)?,
+                housekeeping: &*cpus(housekeeping)?,
+                online: &*cpus(online)?,
+                possible: &*all,
+            };
+
+            assert!(policy::effective(&mut *allowed, Some(&*preferred), &cpus_now) == level);
+            assert!(allowed.equal(&*cpus(expected)?));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn verdicts_on_cpumasks() -> Result {
+        let mut scratch = cpus(0)?;
+
+        // The CPUs in the list, housekeeping, possible and present ones.
+        let cases = [
+            (0b0000, 0b0111, 0b0111, 0b0011, Verdict::Empty),
+            (0b1000, 0b0111, 0b0111, 0b0011, Verdict::NoHousekeeping),
+            (
+                0b1001,
+                0b0111,
+                0b0111,
+                0b0011,
+                Verdict::Obeyed {
+                    impossible: true,
+                    absent: false,
+                },
+            ),
+            (
+                0b0101,
+                0b0110,
+                0b0111,
+                0b0011,
+                Verdict::Obeyed {
+                    impossible: false,
+                    absent: true,
+                },
+            ),
+        ];
+
+        if kernel::cpu::nr_cpu_ids() < 4 {
+            return Ok(());
+        }
+        for (wanted, housekeeping, possible, present, verdict) in cases {
+            let judged = policy::judge(
+                &*cpus(wanted)?,
+                &*cpus(housekeeping)?,
+                &*cpus(possible)?,
+                &*cpus(present)?,
+                &mut *scratch,
+            );
+            assert!(judged == verdict);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The grammar of the boot option: `kthread_cpus=[flag,...]<cpu-list>`.
+//!
+//! Like [`cpulist`], this is pure, safe Rust on top of `core`.
+
+use super::cpulist::{
+    self,
+    Mask, //
+};
+
+/// A set of classes of work, each of which has a flag in the boot option.
+///
+/// The bits are those of `enum kthread_cpus_class` in `include/linux/kthread_cpus.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Classes(u32);
+
+impl Classes {
+    /// Managed kthreads.
+    pub const KTHREAD: Self = Self(1 << 0);
+    /// Unbound and ordered workqueues, and rescuers.
+    pub const WQ: Self = Self(1 << 1);
+    /// Usermode helpers.
+    pub const UMH: Self = Self(1 << 2);
+    /// PID 1.
+    pub const INIT: Self = Self(1 << 3);
+    /// Interrupts that nobody has placed.
+    pub const IRQ: Self = Self(1 << 4);
+
+    /// Every class, with its flag.
+    pub const FLAGS: [(&'static str, Self); 5] = [
+        ("kthread", Self::KTHREAD),
+        ("wq", Self::WQ),
+        ("umh", Self::UMH),
+        ("init", Self::INIT),
+        ("irq", Self::IRQ),
+    ];
+
+    const NONE: Self = Self(0);
+    const ALL: Self = Self((1 << Self::FLAGS.len()) - 1);
+
+    /// The bits, one for each class.
+    #[inline]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether it has every class of `other`.
+    #[inline]
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// The flags, separated by commas as in the boot option.
+impl core::fmt::Display for Classes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let given = Self::FLAGS
+            .iter()
+            .filter(|(_, class)| self.contains(*class));
+
+        for (i, (flag, _)) in given.enumerate() {
+            f.write_str(if i == 0 { "" } else { "," })?;
+            f.write_str(flag)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a value of the option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A word before the list is no flag. It begins at this offset.
+    UnknownFlag(usize),
+    /// No comma follows the flag that ends at this offset.
+    NoComma(usize),
+    /// The list is wrong. The offset in it counts from the beginning of the value.
+    List(cpulist::Error),
+}
+
+/// Parses `value`, all that follows `kthread_cpus=`: sets `mask` to the CPUs of its list, and
+/// returns the classes of its flags, which are all classes when it has no flag.
+///
+/// The list begins where no letters are, or at `N` or `all`. After flags it may be missing, which
+/// is the same as an empty list.
+///
+/// # Errors
+///
+/// The first error in `value`, with `mask` as it was.
+pub fn parse(value: &[u8], mask: &mut Mask<'_>) -> Result<Classes, Error> {
+    let mut classes = Classes::NONE;
+    let mut at = 0;
+
+    while let Some(rest) = value.get(at..) {
+        let letters = rest.iter().take_while(|byte| byte.is_ascii_alphabetic());
+        let (word, after) = rest.split_at(letters.count());
+
+        if word.is_empty() || word == b"N" || word.eq_ignore_ascii_case(b"all") {
+            break;
+        }
+
+        let mut flags = Classes::FLAGS.iter();
+        let Some((_, class)) = flags.find(|(flag, _)| flag.as_bytes() == word) else {
+            return Err(Error::UnknownFlag(at));
+        };
+        classes.0 |= class.0;
+        at += word.len();
+
+        match after {
+            [] => break,
+            [b',', ..] => at += 1,
+            _ => return Err(Error::NoComma(at)),
+        }
+    }
+
+    let list = value.get(at..).unwrap_or(&[]);
+    cpulist::parse(list, mask).map_err(|error| {
+        Error::List(cpulist::Error {
+            offset: at + error.offset,
+            ..error
+        })
+    })?;
+
+    Ok(if classes == Classes::NONE {
+        Classes::ALL
+    } else {
+        classes
+    })
+}
