@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The parts of the kernel's `kthread_cpus=` that need no kernel: the parser of CPU lists, that of the
+//! boot option, and the decision where a kernel thread may run.
+//!
+//! These are the very files that the kernel builds. They are built here to test them on the host, and
+//! for tools that must read CPU lists as the kernel does.
+
+#![no_std]
+// A panic in the kernel is a crash of the machine.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "../linux/kernel/kthread_cpus/cpulist.rs"]
+pub mod cpulist;
+#[path = "../linux/kernel/kthread_cpus/option.rs"]
+pub mod option;
+#[path = "../linux/kernel/kthread_cpus/policy.rs"]
+pub mod policy;

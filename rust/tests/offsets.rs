@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the parsers say that an error is, and what the option makes of its flags.
+
+use kthread_cpus_core::{
+    cpulist::{self, Mask, Reason},
+    option::{self, Classes, Error},
+};
+
+fn list(text: &[u8]) -> Result<usize, (Reason, usize)> {
+    let mut words = [0];
+    cpulist::parse(text, &mut Mask::new(&mut words, 8).unwrap())
+        .map(|()| words[0])
+        .map_err(|error| (error.reason, error.offset))
+}
+
+fn value(text: &[u8]) -> Result<(String, usize), Error> {
+    let mut words = [0];
+    option::parse(text, &mut Mask::new(&mut words, 8).unwrap())
+        .map(|classes| (classes.to_string(), words[0]))
+}
+
+#[test]
+fn the_first_byte_that_cannot_be_used() {
+    use Reason::*;
+
+    assert_eq!(list(b"0-1,x"), Err((Malformed, 4)));
+    assert_eq!(list(b"0-1x"), Err((Malformed, 3)));
+    assert_eq!(list(b"1-"), Err((Malformed, 2)));
+    assert_eq!(list(b"1--2"), Err((Malformed, 2)));
+    assert_eq!(list(b" 3-1"), Err((Malformed, 3)));
+    assert_eq!(list(b"+1"), Err((Malformed, 0)));
+    assert_eq!(list(b"0,alx"), Err((Malformed, 2)));
+    assert_eq!(list(b"alll"), Err((Malformed, 3)));
+    assert_eq!(list(b"0-7:3/2"), Err((Malformed, 6)));
+    assert_eq!(list(b"0-7:0/0"), Err((Malformed, 6)));
+    assert_eq!(list(b"0-7:1"), Err((Malformed, 5)));
+    assert_eq!(list(b"0-7:1/"), Err((Malformed, 6)));
+    assert_eq!(list(b"5,8"), Err((OutOfRange, 2)));
+    assert_eq!(list(b"5-8"), Err((OutOfRange, 2)));
+    assert_eq!(list(b"5,10-12"), Err((OutOfRange, 2)));
+    assert_eq!(list(b"1,4294967296"), Err((Overflow, 2)));
+    assert_eq!(list(b"0-4294967296"), Err((Overflow, 2)));
+}
+
+#[test]
+fn where_c_wraps_the_grammar_holds() {
+    assert_eq!(list(b"1-3:1/4294967295"), Ok(0b10));
+    assert_eq!(list(b"4294967295"), Err((Reason::OutOfRange, 0)));
+    assert_eq!(list(b"0-4294967295"), Err((Reason::OutOfRange, 2)));
+}
+
+#[test]
+fn flags() {
+    let all = "kthread,wq,umh,init,irq".to_string();
+
+    assert_eq!(value(b"0-1"), Ok((all.clone(), 0b11)));
+    assert_eq!(value(b"N"), Ok((all.clone(), 0x80)));
+    assert_eq!(value(b"all:1/2"), Ok((all.clone(), 0x55)));
+    assert_eq!(value(b"ALL"), Ok((all.clone(), 0xff)));
+    assert_eq!(value(b""), Ok((all, 0)));
+    for (flag, class) in Classes::FLAGS {
+        assert_eq!(
+            value(format!("{flag},1").as_bytes()),
+            Ok((class.to_string(), 0b10))
+        );
+    }
+    assert_eq!(
+        value(b"irq,kthread,irq,0,N"),
+        Ok(("kthread,irq".to_string(), 0x81))
+    );
+    assert_eq!(value(b"wq"), Ok(("wq".to_string(), 0)));
+    assert_eq!(value(b"wq,"), Ok(("wq".to_string(), 0)));
+}
+
+#[test]
+fn errors_before_and_after_flags() {
+    let malformed = |offset| {
+        Err(Error::List(cpulist::Error {
+            reason: Reason::Malformed,
+            offset,
+        }))
+    };
+
+    assert_eq!(value(b"foo,0"), Err(Error::UnknownFlag(0)));
+    assert_eq!(value(b"kthread,foo,0"), Err(Error::UnknownFlag(8)));
+    assert_eq!(value(b"KTHREAD,0"), Err(Error::UnknownFlag(0)));
+    assert_eq!(value(b"kthreads,0"), Err(Error::UnknownFlag(0)));
+    assert_eq!(value(b"wq 0"), Err(Error::NoComma(2)));
+    assert_eq!(value(b"wq0"), Err(Error::NoComma(2)));
+    assert_eq!(value(b"0,wq"), malformed(2));
+    assert_eq!(value(b"wq, umh,0"), malformed(4));
+    assert_eq!(
+        value(b"wq,umh,0-9"),
+        Err(Error::List(cpulist::Error {
+            reason: Reason::OutOfRange,
+            offset: 9,
+        }))
+    );
+}
+
+#[test]
+fn a_mask_has_as_many_words_as_bits_take() {
+    let mut words = [0; 2];
+
+    assert!(Mask::new(&mut words, 0).is_none());
+    assert!(Mask::new(&mut words, 2 * usize::BITS).is_some());
+    assert!(Mask::new(&mut words, 2 * usize::BITS + 1).is_none());
+}
