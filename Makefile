@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Thin: every target is one of scripts/, which say in their heads what they do.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.NOTPARALLEL:
+SHELL := /bin/sh
+
+# Variables, with their defaults where a script does not set them.
+CONFIG ?= on
+export KTHREAD_CPUS SMP NODES APPEND ACCEL SETUP KERNEL_TREE LINUX_VERSION LINUX_SHA256 LINUX_SUITES
+
+.PHONY: help
+help:
+	@echo 'kthread_cpus: the Linux 7.3 series that keeps kernel threads on the CPUs you name'
+	@echo
+	@echo 'Use:'
+	@echo '  make run      build everything and boot it in QEMU; print where the kernel threads are'
+	@echo '  make test     everything that proves it; the last line is "N passed, N failed"'
+	@echo
+	@echo 'Develop:'
+	@echo '  make setup    install the tools that are missing (says what and why)'
+	@echo '  make source   fetch the unpatched kernel into build/source'
+	@echo '  make tree     build/linux: a git tree with the series, one commit a patch'
+	@echo '  make kernel   build build/linux with CONFIG='
+	@echo '  make export   commits of build/linux -> patches/7.3 and the sources here'
+	@echo '  make import-sources   sources edited here -> the working tree of build/linux'
+	@echo '  make check    patches, sources and tree agree; checkpatch, rustfmt, clippy, host lints'
+	@echo '  make bisect   after each patch: build with the option on and off, boot both (long)'
+	@echo '  make clean    remove what was built; keep the source, the tree and the tools'
+	@echo '  make distclean   remove build/ (refuses to lose work in build/linux)'
+	@echo
+	@echo 'Variables of make run:'
+	@echo '  KTHREAD_CPUS=0-1   the value of the boot option'
+	@echo '  SMP=8              CPUs of the machine'
+	@echo '  NODES=2            NUMA nodes of the machine'
+	@echo '  APPEND="..."       more for the kernel command line'
+	@echo '  ACCEL=auto         auto, kvm or tcg; auto takes KVM only when a probe boots with it'
+	@echo 'Variables of make kernel:'
+	@echo '  CONFIG=on          on, off, kunit, base (without the option, unpatched trees too), clippy'
+	@echo 'Variables of all that need tools or the source:'
+	@echo '  SETUP=no           install nothing, list what is missing'
+	@echo '  KERNEL_TREE=DIR    take the kernel from this git tree or unpacked tarball (only read)'
+	@echo '  LINUX_SUITES="..." Debian suites to look for the source package in'
+	@echo '  LINUX_VERSION=7.3.y   what to take from kernel.org when no package is found'
+	@echo '  LINUX_SHA256=SUM   kernel.org at once, checked against this sum, not the signature'
+	@echo 'Variables of make test and check:'
+	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
+	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
+
+.PHONY: setup setup-run source tree kernel run test export import-sources check bisect clean distclean
+setup:
+	@scripts/setup test
+
+setup-run:
+	@scripts/setup run
+
+source: setup-run
+	@scripts/source
+
+tree: source
+	@scripts/tree
+
+kernel: tree
+	@scripts/kernel $(CONFIG)
+
+run:
+	@CONFIG='$(CONFIG)' scripts/run
+
+test:
+	@scripts/test $(STEPS)
+
+export:
+	@scripts/export
+
+import-sources:
+	@scripts/import-sources
+
+check: setup tree
+	@scripts/check $(CHECKS)
+
+bisect: setup tree
+	@scripts/bisect
+
+clean:
+	@scripts/clean
+
+distclean:
+	@scripts/clean all

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What every script here shares: paths, messages, progress, the toolchain.
+# Sourced, never run. A script that sources it gets `set -euo pipefail`.
+
+set -euo pipefail
+
+# The variables that `make run SMP=8` puts into MAKEFLAGS would otherwise reach
+# the kernel's own make as overrides, and so would a developer's kernel settings.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL GNUMAKEFLAGS
+unset ARCH SRCARCH CROSS_COMPILE O KBUILD_OUTPUT KBUILD_EXTMOD KBUILD_SRC KCONFIG_CONFIG
+unset KCONFIG_ALLCONFIG KCFLAGS KCPPFLAGS KRUSTFLAGS LLVM_IAS LOCALVERSION CONFIG_
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX CDPATH GREP_OPTIONS QUILT_PATCHES
+export LC_ALL=C
+
+# Several of these are for the scripts that source this file.
+# shellcheck disable=SC2034
+{
+	series_version=7.3
+	top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+	build=$top/build
+	logs=$build/logs
+	results=$build/results
+	source_dir=$build/source/linux-$series_version
+	source_stamp=$build/source/origin
+	linux=$build/linux
+	branch=kthread_cpus
+	patches=$top/patches/$series_version
+	toolchain=$build/toolchain
+	venv=$build/venv
+	self=${0##*/}
+}
+
+say() { printf '%s\n' "$*"; }
+step() { printf '==> %s\n' "$*"; }
+warn() { printf '%s: %s\n' "$self" "$*" >&2; }
+die() { warn "$@"; exit 1; }
+
+have() { command -v -- "$1" >/dev/null 2>&1; }
+
+# Run as root, directly or through sudo.
+as_root() {
+	if [[ $(id -u) -eq 0 ]]; then
+		"$@"
+	else
+		sudo -- "$@"
+	fi
+}
+
+# A scratch directory under build/, so that a rename out of it is atomic, which
+# is removed when the script ends. Sets $scratch.
+make_scratch() {
+	mkdir -p -- "$build" "$logs"
+	scratch=$(mktemp -d -- "$build/tmp.$self.XXXXXX")
+	trap 'rm -rf -- "$scratch"' EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+}
+
+# Only one script at a time may change what lies under build/.
+lock_build() {
+	mkdir -p -- "$build"
+	exec {lock_fd}>"$build/.lock-$1"
+	if ! flock -n "$lock_fd"; then
+		say "waiting for another $1 under $build ..."
+		flock "$lock_fd"
+	fi
+}
+
+# Show that a long command is alive: on a terminal one line that is rewritten
+# every second, in a plain log a line every 30 seconds.
+_watch() {
+	local label=$1 log=$2 start=$SECONDS lines last tick=1 never
+	[[ -t 1 ]] || tick=30
+	# Wait without a process of its own: a left-over sleep would keep our
+	# locks and our caller's pipe open.
+	exec {never}<> <(:)
+	while ! read -r -t "$tick" -u "$never"; do
+		lines=0 last=
+		if [[ -s $log ]]; then
+			lines=$(wc -l <"$log")
+			last=$(tail -n 1 -- "$log" | tr -d '\r' | tr '\t' ' ' | cut -c 1-60)
+		fi
+		if [[ -t 1 ]]; then
+			printf '\r\033[K    %s: %d s, %d steps: %s' "$label" \
+				"$((SECONDS - start))" "$lines" "$last"
+		else
+			printf '    %s: %d s, %d steps: %s\n' "$label" \
+				"$((SECONDS - start))" "$lines" "$last"
+		fi
+	done
+}
+
+# progress LABEL LOG COMMAND...: run it with everything it prints in LOG.
+# Returns its exit status.
+progress() {
+	local label=$1 log=$2 rc=0 watcher start=$SECONDS
+	shift 2
+	mkdir -p -- "$(dirname -- "$log")"
+	: >"$log"
+	_watch "$label" "$log" &
+	watcher=$!
+	"$@" >"$log" 2>&1 </dev/null || rc=$?
+	kill "$watcher" 2>/dev/null || :
+	wait "$watcher" 2>/dev/null || :
+	[[ ! -t 1 ]] || printf '\r\033[K'
+	if ((rc == 0)); then
+		say "    $label: done in $((SECONDS - start)) s"
+	else
+		say "    $label: failed after $((SECONDS - start)) s (log: ${log#"$top"/})"
+	fi
+	return "$rc"
+}
+
+# version_ge A B: is the dotted version A at least B?
+version_ge() {
+	[[ $(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]
+}
+
+# First dotted number in a program's --version output, or nothing.
+version_of() {
+	{ "$@" --version 2>/dev/null || :; } | grep -oE '[0-9]+\.[0-9]+(\.[0-9]+)?' | sed -n 1p
+}
+
+kernel_version_of() {
+	[[ -f $1/Makefile ]] || return 0
+	awk '$1 == "VERSION" {v = $3} $1 == "PATCHLEVEL" {p = $3} $1 == "SUBLEVEL" {s = $3}
+		/^NAME/ {printf "%d.%d.%d\n", v, p, s; exit}' "$1/Makefile"
+}
+
+# --- the toolchain for the kernel -----------------------------------------
+# Sets llvm_suffix, rust_bin, rust_src, bindgen_bin; each empty if there is none
+# that fits. The kernel's minimum is asked for here too so that what is missing
+# is known before the source is there.
+find_llvm() {
+	local suffix tool version
+	[[ ${llvm_suffix:-none} == none ]] || return 0
+	llvm_suffix=none
+	for suffix in ${LLVM_SUFFIX+"$LLVM_SUFFIX"} -19 -20 -21 -22 -18 -17 ""; do
+		for tool in clang ld.lld llvm-ar llvm-nm llvm-objcopy llvm-strip llvm-readelf; do
+			have "$tool$suffix" || continue 2
+		done
+		version=$(version_of "clang$suffix")
+		version_ge "${version:-0}" 17.0.1 || continue
+		llvm_suffix=$suffix
+		return 0
+	done
+	return 1
+}
+
+# A rustc is fit when rustdoc stands beside it and the sources of its core
+# library are there: rustup's comes without them by default.
+find_rust() {
+	local rustc version sysroot library
+	[[ -z ${rust_bin:-} ]] || return 0
+	rust_bin='' rust_src=''
+	for rustc in ${RUSTC:+"$RUSTC"} /usr/bin/rustc "$(command -v rustc || :)"; do
+		[[ -n $rustc && -x $rustc && -x $(dirname -- "$rustc")/rustdoc ]] || continue
+		version=$(version_of "$rustc")
+		version_ge "${version:-0}" 1.85.0 || continue
+		sysroot=$("$rustc" --print sysroot 2>/dev/null) || continue
+		for library in "$sysroot/lib/rustlib/src/rust/library" \
+			"/usr/src/rustc-$version/library"; do
+			if [[ -f $library/core/src/lib.rs ]]; then
+				rust_bin=$(dirname -- "$rustc")
+				rust_src=$library
+				return 0
+			fi
+		done
+	done
+	return 1
+}
+
+# 0.73 drops the padding around empty aligned structs, which puts fields of
+# task_struct at wrong offsets, so it is as unfit as one that is too old.
+bindgen_fits() {
+	local version
+	[[ -x $1 ]] || return 1
+	version=$(version_of "$1")
+	[[ -n $version ]] && version_ge "$version" 0.71.1 && ! version_ge "$version" 0.73.0
+}
+
+find_bindgen() {
+	local bindgen
+	[[ -z ${bindgen_bin:-} ]] || return 0
+	bindgen_bin=''
+	for bindgen in ${BINDGEN:+"$BINDGEN"} "$toolchain/bin/bindgen" "$(command -v bindgen || :)"; do
+		[[ -n $bindgen ]] || continue
+		if bindgen_fits "$bindgen"; then
+			bindgen_bin=$bindgen
+			return 0
+		fi
+	done
+	return 1
+}
+
+# Fills kmake_args with what every make in the kernel tree needs. bindgen loads
+# libclang at run time: it must be the one of the compiler.
+kernel_toolchain() {
+	local libdir
+	find_llvm || die "no clang/lld/llvm 17 or newer; run: make setup"
+	find_rust || die "no rustc 1.85 or newer with rustdoc and the library source; run: make setup"
+	find_bindgen || die "no bindgen of 0.71.1 <= version < 0.73; run: make setup"
+	libdir=$("llvm-config$llvm_suffix" --libdir 2>/dev/null) ||
+		libdir=$(dirname -- "$("clang$llvm_suffix" -print-file-name=libclang.so)")
+	[[ ! -d $libdir ]] || export LIBCLANG_PATH=$libdir
+	# shellcheck disable=SC2034
+	kmake_args=(
+		"LLVM=${llvm_suffix:-1}"
+		"RUSTC=$rust_bin/rustc" "RUSTDOC=$rust_bin/rustdoc" "RUSTFMT=$rust_bin/rustfmt"
+		"HOSTRUSTC=$rust_bin/rustc" "CLIPPY_DRIVER=$rust_bin/clippy-driver"
+		"BINDGEN=$bindgen_bin" "RUST_LIB_SRC=$rust_src"
+		"LOCALVERSION=" "KBUILD_BUILD_USER=kthread_cpus" "KBUILD_BUILD_HOST=build"
+		"KBUILD_BUILD_VERSION=1" "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 2026"
+	)
+}
+
+# --- git -------------------------------------------------------------------
+# git am and git commit need a committer. The one of this repository is used;
+# where none is set a neutral one is passed along, and no configuration is touched.
+git_identity() {
+	local name email
+	name=$(git -C "$top" config user.name || :)
+	email=$(git -C "$top" config user.email || :)
+	export GIT_COMMITTER_NAME=${name:-kthread_cpus}
+	export GIT_COMMITTER_EMAIL=${email:-kthread_cpus@localhost}
+}
+
+# The names in patches/<version>/series, one per line; none if there is no series.
+series_list() {
+	[[ -f $patches/series ]] || return 0
+	sed -e 's/[[:space:]]*#.*//' -e '/^[[:space:]]*$/d' "$patches/series"
+}
+
+# What identifies the series' content.
+series_id() {
+	local name
+	{
+		series_list
+		while IFS= read -r name; do
+			cat -- "$patches/$name"
+		done < <(series_list)
+	} | sha256sum | cut -d ' ' -f 1
+}
+
+# The in-tree file that a source file of this repository is the source of, and back.
+# Documentation and selftests keep their path, everything else lies under rust/linux/.
+source_of() {
+	case $1 in
+	Documentation/* | tools/testing/selftests/*) printf '%s\n' "$1" ;;
+	*) printf 'rust/linux/%s\n' "$1" ;;
+	esac
+}
+
+# All source files of in-tree files that this repository has, as in-tree paths.
+sources_list() {
+	(
+		cd -- "$top"
+		for dir in rust/linux Documentation tools/testing/selftests; do
+			[[ ! -d $dir ]] || find "$dir" -type f -print
+		done
+	) | sed 's,^rust/linux/,,' | sort
+}
+
+# What the last import (make tree) or export left in the tree's git directory:
+# tree_state KEY prints a value, tree_state_set writes all of them at once.
+tree_state_file() { git -C "$linux" rev-parse --path-format=absolute --git-path kthread_cpus 2>/dev/null; }
+
+tree_state() {
+	sed -n "s/^$1=//p" "$(tree_state_file)" 2>/dev/null || :
+}
+
+tree_state_set() {
+	local file
+	file=$(tree_state_file)
+	printf '%s\n' "$@" >"$file.new"
+	mv -- "$file.new" "$file"
+}
+
+# One line for every file of patches/<version> that is not what SHA256SUMS says.
+patches_edited() {
+	[[ -d $patches ]] || return 0
+	if [[ ! -f $patches/SHA256SUMS ]]; then
+		printf 'SHA256SUMS is missing\n'
+		return 0
+	fi
+	(
+		cd -- "$patches"
+		sha256sum --check --quiet SHA256SUMS 2>/dev/null | sed 's/: FAILED open or read$/ is missing/; s/: FAILED$/ was edited/' || :
+		for file in *; do
+			grep -qF -- "  $file" SHA256SUMS || [[ $file == SHA256SUMS ]] || printf '%s is not in SHA256SUMS\n' "$file"
+		done
+	)
+}
