@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Prints facts, one process for all of them: a fork for each thread would take
+# longer than the boot. "what" is start, snapshot, klog or file.
+
+BEGIN {
+	for (i = 1; i < 256; i++)
+		code[sprintf("%c", i)] = sprintf("%%%02x", i)
+	if (what == "start")
+		start()
+	else if (what == "snapshot")
+		snapshot()
+	else if (what == "file")
+		file(ARGV[1])
+	if (what != "klog")
+		exit
+}
+
+# Lines of "dmesg -r", that is "<level>[time] text": those of warning level and
+# worse, and everything that names the option.
+{
+	if (match($0, /^<[0-9]+>/) == 0)
+		next
+	level = substr($0, 2, RLENGTH - 2) % 8
+	if (level > 4 && $0 !~ /kthread_cpus/)
+		next
+	text = substr($0, RLENGTH + 1)
+	time = ""
+	if (match(text, /^\[ *[0-9.]+\] ?/)) {
+		time = substr(text, 2, RLENGTH - 2)
+		gsub(/[^0-9.]/, "", time)
+		text = substr(text, RLENGTH + 1)
+	}
+	print "@kc klog level=" level " time=" time " text=" encode(text)
+}
+
+# Percent-encodes everything but printable ASCII, and '%' itself.
+function encode(s,    out, i, c) {
+	if (s !~ /[^!-$&-~]/)
+		return s
+	out = ""
+	for (i = 1; i <= length(s); i++) {
+		c = substr(s, i, 1)
+		out = out (c ~ /[!-$&-~]/ ? c : code[c])
+	}
+	return out
+}
+
+# The first line of a file, or an empty text if there is none.
+function first_line(path,    line) {
+	line = ""
+	if ((getline line < path) < 0)
+		return ""
+	close(path)
+	return line
+}
+
+function exists(path,    line, got) {
+	got = (getline line < path)
+	close(path)
+	return got > 0
+}
+
+# The environment of init comes as lines, because not every awk reads NULs.
+function start(    line, eq) {
+	print "@kc cmdline value=" encode(first_line("/proc/cmdline"))
+	while ((getline line < "/run/environ") > 0) {
+		eq = index(line, "=")
+		print "@kc env name=" encode(substr(line, 1, eq - 1)) " value=" encode(substr(line, eq + 1))
+	}
+	close("/run/environ")
+}
+
+function mask(name, path) {
+	if (exists(path))
+		print "@kc mask name=" name " list=" encode(first_line(path))
+}
+
+function snapshot(    i, base) {
+	print "@kc snapshot uptime=" first_word(first_line("/proc/uptime"))
+	base = "/sys/devices/system/cpu/"
+	mask("possible", base "possible")
+	mask("present", base "present")
+	mask("online", base "online")
+	mask("isolated", base "isolated")
+	mask("nohz_full", base "nohz_full")
+	mask("kthread_cpus", base "kthread_cpus")
+	hexmask("irqdefault", "/proc/irq/default_smp_affinity")
+	base = "/sys/devices/virtual/workqueue/"
+	hexmask("wqmask", base "cpumask")
+	hexmask("wqrequested", base "cpumask_requested")
+	hexmask("wqisolated", base "cpumask_isolated")
+	for (i = 1; i < ARGC; i++) {
+		if (ARGV[i] ~ /^\/proc\/irq\//)
+			irq(ARGV[i])
+		else if (ARGV[i] ~ /^\/proc\//)
+			thread(ARGV[i])
+		else
+			node(ARGV[i])
+	}
+}
+
+function hexmask(word, path) {
+	if (exists(path))
+		print "@kc " word " mask=" encode(first_line(path))
+}
+
+function first_word(s) {
+	sub(/ .*/, "", s)
+	return s
+}
+
+function last_part(path) {
+	sub(/.*\//, "", path)
+	return path
+}
+
+function node(path,    id) {
+	id = last_part(path)
+	sub(/^node/, "", id)
+	if (id ~ /^[0-9]+$/)
+		print "@kc node id=" id " list=" encode(first_line(path "/cpulist"))
+}
+
+function irq(path) {
+	if (exists(path "/smp_affinity_list"))
+		print "@kc irq id=" last_part(path) \
+			" affinity=" encode(first_line(path "/smp_affinity_list")) \
+			" effective=" encode(first_line(path "/effective_affinity_list"))
+}
+
+# The name is in parentheses in "stat" and may hold any character, ')' too.
+# After the last ')' come state (field 3), flags (9) and the last CPU (39).
+function thread(path,    line, name, field, last, allowed) {
+	line = first_line(path "/stat")
+	if (line == "")
+		return
+	name = substr(line, index(line, "(") + 1)
+	last = match(name, /\)[^)]*$/)
+	split(substr(name, last + 2), field, " ")
+	name = substr(name, 1, last - 1)
+	allowed = ""
+	while ((getline line < (path "/status")) > 0)
+		if (line ~ /^Cpus_allowed_list:/) {
+			allowed = substr(line, 20)
+			break
+		}
+	close(path "/status")
+	if (allowed == "")
+		return
+	print "@kc thread pid=" last_part(path) " name=" encode(name) " flags=" field[7] \
+		" state=" field[1] " cpu=" field[37] " allowed=" allowed \
+		" kthread=" bit(field[7], 2097152) " bound=" bit(field[7], 67108864)
+}
+
+function bit(value, mask) {
+	return int(value / mask) % 2
+}
+
+function file(path) {
+	if (exists(path))
+		print "@kc file path=" encode(path) " value=" encode(first_line(path))
+	else
+		print "@kc file path=" encode(path)
+}

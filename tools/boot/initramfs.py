@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Makes the initramfs of the test guest from a static busybox and guest/.
+
+The archive ("newc" cpio, gzip) is written here rather than by cpio(1): so it needs
+neither root for the device nodes nor a particular cpio, and equal inputs give
+equal bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+GUEST = Path(__file__).resolve().parent / "guest"
+DIRECTORIES = ("bin", "dev", "kc", "proc", "run", "sys", "tmp")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One member of the archive; `mode` holds the file type too."""
+
+    name: str
+    mode: int
+    data: bytes = b""
+    device: tuple[int, int] = (0, 0)
+
+
+def archive(entries: list[Entry]) -> bytes:
+    """Returns `entries` as an uncompressed cpio archive: owner root, no times."""
+    out = bytearray()
+    trailer = Entry("TRAILER!!!", 0)
+    for inode, entry in enumerate([*entries, trailer], start=1):
+        name = entry.name.encode() + b"\0"
+        links = 2 if stat.S_ISDIR(entry.mode) else 1
+        number = 0 if entry is trailer else inode
+        fields = (number, entry.mode, 0, 0, links, 0, len(entry.data), 0, 0)
+        out += b"070701" + b"".join(
+            b"%08X" % field for field in (*fields, *entry.device, len(name), 0)
+        )
+        out += name
+        out += bytes(-len(out) % 4)
+        out += entry.data
+        out += bytes(-len(out) % 4)
+    return bytes(out)
+
+
+def guest_entries(busybox: Path, guest: Path = GUEST) -> list[Entry]:
+    """Returns what the guest consists of, in a fixed order."""
+    applets = subprocess.run(
+        [str(busybox), "--list"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    scripts = {path.name: path.read_bytes() for path in guest.iterdir() if path.is_file()}
+    entries = [Entry(name, stat.S_IFDIR | 0o755) for name in DIRECTORIES]
+    entries.append(Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)))
+    entries.append(Entry("bin/busybox", stat.S_IFREG | 0o755, busybox.read_bytes()))
+    entries += [
+        Entry(f"bin/{applet}", stat.S_IFLNK | 0o777, b"busybox")
+        for applet in sorted(set(applets) - {"busybox"})
+    ]
+    entries.append(Entry("init", stat.S_IFREG | 0o755, scripts.pop("init")))
+    entries += [
+        Entry(f"kc/{name}", stat.S_IFREG | 0o755, data) for name, data in sorted(scripts.items())
+    ]
+    entries += [
+        Entry(f"kc/umh-{caller}", stat.S_IFLNK | 0o777, b"umh") for caller in ("core", "modprobe")
+    ]
+    return entries
+
+
+def key(busybox: Path, guest: Path = GUEST) -> str:
+    """Returns a digest of everything that the archive is made from."""
+    digest = hashlib.sha256()
+    for path in (Path(__file__), busybox, *sorted(p for p in guest.iterdir() if p.is_file())):
+        data = path.read_bytes()
+        digest.update(f"{path.name}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes the archive if it is missing or its inputs have changed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--busybox", type=Path, required=True, help="statically linked busybox")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args(argv)
+
+    stamp = args.output.with_name(args.output.name + ".key")
+    wanted = key(args.busybox)
+    if args.output.exists() and stamp.exists() and stamp.read_text().strip() == wanted:
+        return 0
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    draft = args.output.with_name(args.output.name + ".new")
+    data = archive(guest_entries(args.busybox))
+    draft.write_bytes(gzip.compress(data, compresslevel=6, mtime=0))
+    draft.replace(args.output)
+    stamp.write_text(wanted + "\n")
+    print(f"initramfs: {args.output}, {args.output.stat().st_size // 1024} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

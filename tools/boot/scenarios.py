@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The boot scenarios: what is booted and what must come of it, as a table.
+
+tests/test_scenarios.py boots every one and looks at all that a scenario promises:
+besides what is written here also that the guest came to its end, that the log is
+clean, that init's environment is clean and that what the option does not name is
+where it is without the option.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from facts import FLAGS
+from vm import Machine
+
+# Every warning names the value; that of an error in the text also the place of it.
+OFFSET = re.compile(r"(?:offset|position|character|at) (?P<offset>\d+)")
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One boot: equal boots are made once in a session."""
+
+    config: str
+    machine: Machine
+    append: str
+
+    @property
+    def name(self) -> str:
+        """A name for the log."""
+        words = re.sub(r"[^A-Za-z0-9=.,:-]+", "_", self.append.replace("/", "of"))[:100]
+        m = self.machine
+        return f"{self.config}-{m.smp}.{m.maxcpus}.{m.nodes}-{words or 'plain'}"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A boot with the option and what must come of it.
+
+    `words` is the kernel command line; a word kthread_cpus=... in it is the option.
+    """
+
+    id: str
+    words: str
+    # K as the kernel must take it (as a list), or None if it must leave all as it is.
+    cpus: str | None = None
+    flags: tuple[str, ...] = FLAGS
+    # One line at warning level that holds all of these texts; None: no such line.
+    warning: tuple[str, ...] | None = None
+    # How many such lines: one for every outcome.
+    warnings: int = 1
+    # Where the warning must see the first bad character: offset in the value.
+    offset: int | None = None
+    # The default affinity of interrupts if another option has the say there.
+    irq: str | None = None
+    # A list that confines unbound workqueues further.
+    workqueues: str | None = None
+    config: str = "on"
+    machine: Machine = field(default_factory=Machine)
+    # The kernel does not know the option.
+    unknown: bool = False
+
+    @property
+    def boot(self) -> Boot:
+        """The boot that is looked at."""
+        return Boot(self.config, self.machine, self.words)
+
+    @property
+    def plain(self) -> Boot:
+        """The same boot without the option."""
+        words = re.sub(r'\bkthread_cpus(=("[^"]*"|\S*))?', "", self.words)
+        return replace(self.boot, append=" ".join(words.split()))
+
+    @property
+    def reference(self) -> Boot:
+        """The same boot of a kernel without the option."""
+        config = "off" if self.config == "on" else self.config
+        return replace(self.plain, config=config)
+
+
+def _bad(name: str, value: str, *reason: str, offset: int | None = None) -> Scenario:
+    """A value that the kernel must ignore with one warning."""
+    word = f'kthread_cpus="{value}"' if " " in value else f"kthread_cpus={value}"
+    return Scenario(id=f"outcome-{name}", words=word, warning=(value, *reason), offset=offset)
+
+
+# Half of the CPUs are absent. From QEMU's ACPI tables Linux takes absent CPUs for
+# possible only when it runs under KVM, from the older MP table always; but SeaBIOS
+# lists in that just the first CPU of every socket.
+HALF = Machine(smp=4, maxcpus=8, nodes=1, sockets=8)
+
+PLAIN = [
+    Scenario("absent", ""),
+    Scenario("two-cpus", "kthread_cpus=0-1", "0-1"),
+    Scenario("one-cpu", "kthread_cpus=0", "0"),
+    Scenario("without-boot-cpu", "kthread_cpus=2-3", "2-3"),
+    Scenario("other-node-only", "kthread_cpus=5-6", "5-6"),
+    Scenario("last-cpu", "kthread_cpus=N", "7"),
+    Scenario("first-and-last", "kthread_cpus=0,N", "0,7"),
+    Scenario("strided", "kthread_cpus=0-7:1/2", "0,2,4,6"),
+    Scenario("strided-up-to-last", "kthread_cpus=1-N:1/3", "1,4,7"),
+    Scenario("all", "kthread_cpus=all", "0-7"),
+    Scenario("spaces", 'kthread_cpus=" 0 , 3"', "0,3"),
+    Scenario("one-node", "kthread_cpus=0-1", "0-1", machine=Machine(smp=4, nodes=1)),
+    Scenario("four-nodes", "kthread_cpus=1,5", "1,5", machine=Machine(nodes=4)),
+]
+
+ONE_FLAG = [
+    Scenario(f"flag-{flag}", f"kthread_cpus={flag},2-3", "2-3", flags=(flag,)) for flag in FLAGS
+] + [
+    Scenario("flags-two", "kthread_cpus=wq,kthread,0-1", "0-1", flags=("kthread", "wq")),
+    Scenario("flags-all", "kthread_cpus=kthread,wq,umh,init,irq,0,N", "0,7"),
+]
+
+OUTCOMES = [
+    _bad("malformed", "0-x", offset=2),
+    _bad("malformed-backwards", "3-1"),
+    _bad("malformed-after-flag", "kthread,0-x", offset=10),
+    _bad("too-large", "0-99"),
+    _bad("too-large-by-one", "8"),
+    _bad("overflow", "0,4294967296"),
+    _bad("unknown-flag", "bogus,0-1", offset=0),
+    _bad("unknown-flag-later", "kthread,bogus,0-1", offset=8),
+    _bad("empty", ""),
+    _bad("empty-after-flag", "kthread,"),
+    _bad("empty-flag-only", "kthread"),
+    Scenario("outcome-no-value", "kthread_cpus", warning=("kthread_cpus",)),
+    _bad("empty-regions", ",,"),
+    Scenario(
+        "outcome-all-isolated",
+        "isolcpus=4-7 kthread_cpus=4-5",
+        warning=("4-5", "0-3"),
+    ),
+    Scenario(
+        "outcome-not-present",
+        "acpi=off kthread_cpus=6-7",
+        "6-7",
+        machine=HALF,
+        warning=("6-7",),
+    ),
+    Scenario("outcome-partly-present", "acpi=off kthread_cpus=1,6-7", "1,6-7", machine=HALF),
+    Scenario(
+        "outcome-twice",
+        "kthread_cpus=0-3 kthread_cpus=4-5",
+        "4-5",
+        warning=("4-5",),
+    ),
+    Scenario(
+        "outcome-twice-and-bad",
+        "kthread_cpus=0-3 kthread_cpus=0-x",
+        warning=("0-x",),
+        warnings=2,
+    ),
+]
+
+ISOLATION = [
+    Scenario("isolcpus", "isolcpus=4-7 kthread_cpus=2-5", "2-5"),
+    Scenario("isolcpus-boot-cpu", "isolcpus=0-1 kthread_cpus=0-3", "0-3"),
+    Scenario("nohz-full", "nohz_full=4-7 kthread_cpus=0-1", "0-1"),
+    Scenario("nohz-full-inside", "nohz_full=4-7 kthread_cpus=2-5", "2-5"),
+    Scenario("both", "isolcpus=6-7 nohz_full=6-7 kthread_cpus=1,6", "1,6"),
+]
+
+# Without the option in the kernel nothing is changed, and the word is unknown.
+NOT_BUILT = [
+    Scenario("not-built-absent", "", config="off"),
+    Scenario("not-built", "kthread_cpus=0-1", config="off", unknown=True),
+]
+
+# The kernel with the lock and RCU checkers, and with cpumasks off the stack.
+CHECKED = [
+    Scenario("checked", "kunit.enable=0 kthread_cpus=0-1", "0-1", config="kunit"),
+    Scenario("checked-without-boot-cpu", "kunit.enable=0 kthread_cpus=2-3", "2-3", config="kunit"),
+    Scenario(
+        "checked-ignored", "kunit.enable=0 kthread_cpus=0-x", config="kunit", warning=("0-x",)
+    ),
+]
+
+
+def _both_orders(name: str, other: str, option: str, **expected: object) -> list[Scenario]:
+    """The option before another one and after it."""
+    return [
+        Scenario(f"order-{name}-after", f"{other} {option}", **expected),
+        Scenario(f"order-{name}-before", f"{option} {other}", **expected),
+    ]
+
+
+ORDERS = [
+    *_both_orders("isolcpus", "isolcpus=4-7", "kthread_cpus=3-5", cpus="3-5"),
+    *_both_orders("isolcpus-none-left", "isolcpus=4-7", "kthread_cpus=5", warning=("5", "0-3")),
+    *_both_orders("nohz_full", "nohz_full=4-7", "kthread_cpus=3-5", cpus="3-5"),
+    *_both_orders("irqaffinity", "irqaffinity=2-3", "kthread_cpus=0-1", cpus="0-1", irq="0,2-3"),
+    *_both_orders(
+        "unbound_cpus",
+        "workqueue.unbound_cpus=1-4",
+        "kthread_cpus=0-2",
+        cpus="0-2",
+        workqueues="1-4",
+    ),
+    *_both_orders("nr_cpus", "nr_cpus=4", "kthread_cpus=2-N", cpus="2-3"),
+    *_both_orders("nr_cpus-too-large", "nr_cpus=4", "kthread_cpus=2-5", warning=("2-5",)),
+    *_both_orders("maxcpus", "maxcpus=4", "kthread_cpus=3-5", cpus="3-5"),
+    *_both_orders("maxcpus-none-online", "maxcpus=2", "kthread_cpus=4-5", cpus="4-5"),
+]
+
+SCENARIOS = [*PLAIN, *ONE_FLAG, *OUTCOMES, *ISOLATION, *NOT_BUILT, *CHECKED, *ORDERS]
+
+# Scenarios that must give the same facts.
+SAME = [(first, second) for first, second in zip(ORDERS[::2], ORDERS[1::2], strict=True)]

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Boots what the selected tests need: every boot once, two at a time, ahead of the tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+sys.dont_write_bytecode = True
+
+import vm  # noqa: E402
+from facts import Facts, FactsError, parse  # noqa: E402
+from scenarios import Boot, Scenario  # noqa: E402
+
+INITRD = vm.BUILD / "initramfs.cpio.gz"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options to test other kernels than those under build/."""
+    group = parser.getgroup("boot")
+    group.addoption("--out", type=Path, default=vm.BUILD / "out", help="the kernels: OUT/CONFIG")
+    group.addoption("--initrd", type=Path, default=INITRD)
+    group.addoption("--accel", choices=vm.ACCELS, default=os.environ.get("ACCEL") or "auto")
+
+
+@dataclass
+class Boots:
+    """The boots of a session."""
+
+    out: Path
+    initrd: Path
+    accel: str
+    pool: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1))
+    )
+    made: dict[Boot, Future[Facts]] = field(default_factory=dict)
+
+    def image(self, config: str) -> Path:
+        """The kernel of a configuration."""
+        return self.out / config / "arch/x86/boot/bzImage"
+
+    def request(self, boot: Boot) -> Future[Facts]:
+        """Makes a boot soon, unless it is made already."""
+        if boot not in self.made:
+            self.made[boot] = self.pool.submit(self._boot, boot)
+        return self.made[boot]
+
+    def facts(self, boot: Boot) -> Facts:
+        """Returns what a boot has told; a boot that fails fails the test, in few words."""
+        error = self.request(boot).exception()
+        if isinstance(error, vm.BootError | FactsError):
+            pytest.fail(f"{boot.name}: {error}", pytrace=False)
+        return self.request(boot).result()
+
+    def _boot(self, boot: Boot) -> Facts:
+        image = self.image(boot.config)
+        if not image.is_file():
+            raise vm.NoQemu(f"there is no kernel {image}: make kernel CONFIG={boot.config}")
+        guest = vm.Guest(image, self.initrd, boot.append)
+        log = vm.LOGS / "boot" / f"{boot.name}.log"
+        console = vm.boot(guest, boot.machine, log, accel=self.accel)
+        try:
+            return parse(console.text)
+        except FactsError as error:
+            raise FactsError(f"{error} (console: {log})") from error
+
+
+BOOTS = pytest.StashKey[Boots]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begins with the boots of the selected tests, in their order."""
+    if session.config.option.collectonly:
+        return
+    config = session.config
+    boots = Boots(config.getoption("out"), config.getoption("initrd"), config.getoption("accel"))
+    config.stash[BOOTS] = boots
+    wanted: list[Boot] = []
+    for item in session.items:
+        for value in getattr(getattr(item, "callspec", None), "params", {}).values():
+            if isinstance(value, Scenario):
+                wanted += [value.boot, value.plain]
+    if not wanted:
+        return
+    # A guest that is older than its sources would test something else.
+    if boots.initrd == INITRD:
+        made = subprocess.run(
+            [str(vm.ROOT / "scripts/initramfs")], stderr=subprocess.PIPE, text=True, check=False
+        )
+        if made.returncode:
+            pytest.exit(f"the initramfs cannot be made: {made.stderr.strip()}", returncode=3)
+    # Whether KVM works is found out once, not by two boots at a time.
+    first = boots.image(wanted[0].config)
+    if boots.accel == "auto" and first.is_file() and boots.initrd.is_file():
+        try:
+            boots.accel = vm.choose_accel(vm.Guest(first, boots.initrd), "auto")
+        except vm.BootError as error:
+            pytest.exit(str(error), returncode=error.status)
+    for boot in wanted:
+        boots.request(boot)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leaves no guest behind, whatever ended the session."""
+    boots = session.config.stash.get(BOOTS, None)
+    if boots is not None:
+        boots.pool.shutdown(wait=False, cancel_futures=True)
+        vm.stop_all()
+        boots.pool.shutdown(wait=True)
+
+
+@pytest.fixture(scope="session")
+def boots(pytestconfig: pytest.Config) -> Iterator[Boots]:
+    """The boots of the session."""
+    return pytestconfig.stash[BOOTS]

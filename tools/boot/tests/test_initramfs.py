@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The archive: its format, and that equal inputs give equal bytes."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+from pathlib import Path
+
+import pytest
+
+import initramfs
+from initramfs import Entry
+
+
+def members(data: bytes) -> dict[str, tuple[int, bytes]]:
+    """Reads a newc archive: name to mode and content."""
+    found = {}
+    at = 0
+    while True:
+        assert data[at : at + 6] == b"070701"
+        fields = [int(data[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
+        size, name_size = fields[6], fields[11]
+        name = data[at + 110 : at + 110 + name_size - 1].decode()
+        begin = (at + 110 + name_size + 3) & ~3
+        if name == "TRAILER!!!":
+            return found
+        found[name] = (fields[1], data[begin : begin + size])
+        at = (begin + size + 3) & ~3
+
+
+@pytest.fixture
+def busybox(tmp_path: Path) -> Path:
+    """Something that lists applets as busybox does."""
+    path = tmp_path / "busybox"
+    path.write_text("#!/bin/sh\nprintf 'sh\\nawk\\nbusybox\\n'\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_archive() -> None:
+    """What goes in comes out, at any length."""
+    entries = [
+        Entry("d", stat.S_IFDIR | 0o755),
+        *(Entry(f"f{'x' * n}", stat.S_IFREG | 0o644, b"y" * n) for n in range(6)),
+    ]
+    assert members(initramfs.archive(entries)) == {e.name: (e.mode, e.data) for e in entries}
+
+
+def test_guest(busybox: Path) -> None:
+    """The guest has its scripts, its applets and a console."""
+    found = members(initramfs.archive(initramfs.guest_entries(busybox)))
+    assert found["init"][0] == stat.S_IFREG | 0o755
+    assert found["bin/awk"] == (stat.S_IFLNK | 0o777, b"busybox")
+    assert found["kc/umh-core"][1] == b"umh"
+    assert stat.S_ISCHR(found["dev/console"][0])
+    assert {"kc/actions.sh", "kc/facts.awk", "kc/umh"} <= found.keys()
+
+
+def test_reproducible_and_lazy(busybox: Path, tmp_path: Path) -> None:
+    """Equal inputs give equal bytes; nothing is written when nothing has changed."""
+    outputs = [tmp_path / name for name in ("a.gz", "b.gz")]
+    for output in outputs:
+        assert initramfs.main(["--busybox", str(busybox), "--output", str(output)]) == 0
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    assert gzip.decompress(outputs[0].read_bytes()).startswith(b"070701")
+
+    outputs[0].write_bytes(b"old")
+    initramfs.main(["--busybox", str(busybox), "--output", str(outputs[0])])
+    assert outputs[0].read_bytes() == b"old"
+    busybox.write_text(busybox.read_text() + "# changed\n")
+    initramfs.main(["--busybox", str(busybox), "--output", str(outputs[0])])
+    assert outputs[0].read_bytes() != b"old"

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The QEMU driver without QEMU: arguments, and a stand-in that hangs, dies or ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vm
+from vm import BadMachine, Guest, Machine
+
+
+def values(args: list[str], name: str) -> list[str]:
+    """Returns what follows every `name`."""
+    return [args[i + 1] for i, arg in enumerate(args) if arg == name]
+
+
+def test_one_socket_and_memory_per_node() -> None:
+    """Nodes, sockets and memories match, so that the guest has nothing to warn of."""
+    args = Machine(smp=8, nodes=2, memory=512).arguments()
+    assert values(args, "-smp") == ["8,maxcpus=8,sockets=2,cores=4,threads=1"]
+    assert values(args, "-numa") == [
+        "node,nodeid=0,cpus=0-3,memdev=mem0",
+        "node,nodeid=1,cpus=4-7,memdev=mem1",
+    ]
+    assert values(args, "-object") == [
+        "memory-backend-ram,id=mem0,size=256M",
+        "memory-backend-ram,id=mem1,size=256M",
+    ]
+
+
+def test_absent_cpus_have_sockets() -> None:
+    """CPUs that are not present belong to nodes all the same."""
+    args = Machine(smp=4, nodes=2, maxcpus=8).arguments()
+    assert values(args, "-smp") == ["4,maxcpus=8,sockets=2,cores=4,threads=1"]
+    assert values(args, "-numa")[1] == "node,nodeid=1,cpus=4-7,memdev=mem1"
+
+
+def test_memory_adds_up() -> None:
+    """The nodes' memory is all of the memory."""
+    args = Machine(smp=3, nodes=3, memory=512).arguments()
+    sizes = [int(text.split("size=")[1].rstrip("M")) for text in values(args, "-object")]
+    assert sum(sizes) == 512
+
+
+@pytest.mark.parametrize(
+    ("smp", "nodes", "maxcpus", "message"),
+    [
+        (7, 2, 0, "divide evenly"),
+        (1, 2, 0, "a CPU for every node"),
+        (0, 1, 0, "at least 1"),
+        (8, 0, 0, "at least 1"),
+        (8, 2, 4, "less than"),
+    ],
+)
+def test_bad_machines(smp: int, nodes: int, maxcpus: int, message: str) -> None:
+    """A machine that cannot be is refused in one line."""
+    with pytest.raises(BadMachine, match=message) as caught:
+        Machine(smp, nodes, maxcpus)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["", "x", "-1", "1.5", "0", "99999"])
+def test_bad_numbers(word: str) -> None:
+    """What is not a number is refused with the name of the variable."""
+    with pytest.raises(BadMachine, match="SMP="):
+        vm.machine_from_words(word, "1")
+
+
+def test_command(tmp_path: Path) -> None:
+    """The command is a list in which the guest's words stay one argument."""
+    guest = Guest(tmp_path / "a kernel", tmp_path / "initrd", 'kthread_cpus="0, 1"')
+    args = vm.qemu_command(Machine(), guest, "tcg")
+    assert values(args, "-append") == ['console=ttyS0 panic=-1 kthread_cpus="0, 1"']
+    assert values(args, "-kernel") == [str(tmp_path / "a kernel")]
+    assert values(args, "-accel") == ["tcg,thread=single"]
+    assert "-no-reboot" in args
+    assert values(vm.qemu_command(Machine(), guest, "kvm"), "-cpu") == ["host"]
+
+
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Guest:
+    """Puts a script in QEMU's place and returns something to boot."""
+    qemu = tmp_path / "qemu"
+    qemu.write_text(f"#!/bin/sh\n{script}\n")
+    qemu.chmod(0o755)
+    monkeypatch.setattr(vm, "find_qemu", lambda: str(qemu))
+    monkeypatch.setattr(vm, "BUILD", tmp_path)
+    monkeypatch.setattr(vm, "LOGS", tmp_path)
+    for name in ("kernel", "initrd"):
+        (tmp_path / name).write_text(name)
+    return Guest(tmp_path / "kernel", tmp_path / "initrd")
+
+
+def test_boot_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest that prints its end marker has booted, and its console is kept."""
+    guest = stand_in(tmp_path, monkeypatch, "echo hello; echo @kc end count=1")
+    console = vm.boot(guest, Machine(), tmp_path / "log", accel="tcg", timeout=10)
+    assert console.text == "hello\n@kc end count=1\n"
+    assert (tmp_path / "log").read_text() == console.text
+
+
+def test_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest that hangs is ended, and its last line is in the message."""
+    guest = stand_in(tmp_path, monkeypatch, "echo last words; exec sleep 60")
+    with pytest.raises(vm.GuestHung, match="last words") as caught:
+        vm.boot(guest, Machine(), tmp_path / "log", accel="tcg", timeout=0.5)
+    assert caught.value.status == 124
+
+
+def test_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest that ends early has died, whatever QEMU's exit status says."""
+    guest = stand_in(tmp_path, monkeypatch, "echo Kernel panic; exit 0")
+    with pytest.raises(vm.GuestDied, match="Kernel panic"):
+        vm.boot(guest, Machine(), tmp_path / "log", accel="tcg", timeout=10)
+
+
+def test_qemu_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What QEMU says when it does not start is passed on."""
+    guest = stand_in(tmp_path, monkeypatch, "echo no such machine >&2; exit 1")
+    with pytest.raises(vm.NoQemu, match="no such machine"):
+        vm.boot(guest, Machine(), tmp_path / "log", accel="tcg", timeout=10)
+
+
+def test_end_without_leaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest that has told everything but does not leave is ended, and has booted."""
+    monkeypatch.setattr(vm, "EXIT_TIMEOUT", 0.3)
+    guest = stand_in(
+        tmp_path, monkeypatch, "printf '@kc end '; sleep 0.2; echo count=1; exec sleep 60"
+    )
+    console = vm.boot(guest, Machine(), tmp_path / "log", accel="tcg", timeout=20)
+    assert console.seconds < 10
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    """A kernel that is not there is one line, not a failed QEMU."""
+    with pytest.raises(vm.NoQemu, match="there is no kernel"):
+        vm.boot(Guest(tmp_path / "a", tmp_path / "b"), Machine(), tmp_path / "log")
+
+
+def test_missing_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is a missing QEMU."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(vm.NoQemu, match="qemu-system-x86"):
+        vm.find_qemu()
+
+
+class TestProbe:
+    """KVM is used only where it has booted a guest."""
+
+    def probe(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> vm.KvmProbe:
+        """Returns a probe whose QEMU is a script."""
+        guest = stand_in(tmp_path, monkeypatch, f"echo >>{tmp_path}/calls; {script}")
+        device = tmp_path / "kvm"
+        device.write_text("")
+        monkeypatch.setattr(vm, "KVM", device)
+        monkeypatch.setattr(vm, "PROBE_TIMEOUT", 0.5)
+        return vm.KvmProbe(guest, str(tmp_path / "qemu"), tmp_path / "cache")
+
+    def calls(self, tmp_path: Path) -> int:
+        """Returns how often QEMU was started."""
+        return len((tmp_path / "calls").read_text().splitlines())
+
+    def test_works(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A guest that boots decides it for good."""
+        probe = self.probe(tmp_path, monkeypatch, "echo @kc end count=1")
+        assert probe.works()
+        (tmp_path / "kernel").write_text("another")
+        assert probe.works()
+        assert self.calls(tmp_path) == 1
+
+    def test_hangs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A guest that hangs may itself be at fault, until it has booted elsewhere."""
+        probe = self.probe(tmp_path, monkeypatch, "exec sleep 60")
+        assert not probe.works()
+        assert not probe.works()
+        assert self.calls(tmp_path) == 1
+        (tmp_path / "kernel").write_text("another")
+        assert not probe.works()
+        assert self.calls(tmp_path) == 2
+        probe.confirm_refusal()
+        (tmp_path / "kernel").write_text("a third")
+        assert not probe.works()
+        assert self.calls(tmp_path) == 2
+
+    def test_no_device(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without the device there is nothing to try."""
+        probe = self.probe(tmp_path, monkeypatch, "echo @kc end count=1")
+        (tmp_path / "kvm").unlink()
+        assert not probe.works()
+        assert not (tmp_path / "calls").exists()

@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Boots a kernel and an initramfs under QEMU and keeps what it prints.
+
+As a library: `boot(Guest(...), Machine(...))`. As a command:
+
+    python3 tools/boot/vm.py --kernel bzImage --initrd F --append "..." --log FILE
+
+Exit status: 0 the guest reached its end marker, 2 the request makes no sense,
+3 there is no QEMU, 4 the guest ended without the marker, 124 it hung.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+LOGS = BUILD / "logs"
+
+QEMU = "qemu-system-x86_64"
+END_MARKER = b"@kc end count="
+KVM = Path("/dev/kvm")
+
+# No guest is as slow as this on its worst day; a hang must not take all day either.
+BOOT_TIMEOUT = 180.0
+# Hardware takes a second for it, and no longer wait may hold up a machine without.
+PROBE_TIMEOUT = 20.0
+ACCELS = ("auto", "kvm", "tcg", "mttcg")
+
+# From the end marker to the end of QEMU; after that it is killed, as nobody needs it.
+EXIT_TIMEOUT = 10.0
+
+# What every guest gets: messages go to the serial port, and a panic ends QEMU at once.
+BASE_APPEND = ("console=ttyS0", "panic=-1")
+
+# The guests that are running.
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+class BootError(Exception):
+    """A guest did not boot to its end; `status` is the exit status for it."""
+
+    status = 4
+
+    def __init__(self, message: str, console: Console | None = None) -> None:
+        super().__init__(message)
+        self.console = console
+
+
+class BadMachine(BootError):
+    """The machine asked for cannot exist."""
+
+    status = 2
+
+
+class NoQemu(BootError):
+    """QEMU, or something that it is to boot, is not there."""
+
+    status = 3
+
+
+class GuestHung(BootError):
+    """The guest was still running at the time-out."""
+
+    status = 124
+
+
+class GuestDied(BootError):
+    """QEMU ended before the guest printed its end marker."""
+
+    status = 4
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The virtual machine.
+
+    `maxcpus` counts the places for absent CPUs too (0: as smp). There is a socket for
+    every node unless `sockets` says otherwise.
+    """
+
+    smp: int = 8
+    nodes: int = 2
+    maxcpus: int = 0
+    memory: int = 512
+    sockets: int = 0
+    cpu: str = "Nehalem"
+
+    def __post_init__(self) -> None:
+        total = self.maxcpus or self.smp
+        if self.smp < 1 or self.nodes < 1:
+            raise BadMachine(f"SMP={self.smp} NODES={self.nodes}: both must be at least 1")
+        if total < self.smp:
+            raise BadMachine(f"maxcpus={total} is less than SMP={self.smp}")
+        if self.nodes > total:
+            raise BadMachine(f"SMP={total} NODES={self.nodes}: there must be a CPU for every node")
+        if total % self.nodes:
+            raise BadMachine(
+                f"SMP={total} NODES={self.nodes}: the CPUs must divide evenly among the nodes"
+            )
+        if self.sockets and total % self.sockets:
+            raise BadMachine(f"SMP={total}: the CPUs must divide evenly among the sockets")
+
+    def arguments(self) -> list[str]:
+        """Returns QEMU's arguments; every node has a memory of its own."""
+        total = self.maxcpus or self.smp
+        cores = total // self.nodes
+        args = ["-machine", "q35", "-cpu", self.cpu, "-m", f"{self.memory}M"]
+        sockets = self.sockets or self.nodes
+        places = f"sockets={sockets},cores={total // sockets},threads=1"
+        args += ["-smp", f"{self.smp},maxcpus={total},{places}"]
+        share = self.memory // self.nodes
+        for node in range(self.nodes):
+            size = share if node else self.memory - share * (self.nodes - 1)
+            first = node * cores
+            args += ["-object", f"memory-backend-ram,id=mem{node},size={size}M"]
+            last = first + cores - 1
+            args += ["-numa", f"node,nodeid={node},cpus={first}-{last},memdev=mem{node}"]
+        return args
+
+
+def machine_from_words(smp: str, nodes: str) -> Machine:
+    """Returns the machine that a person has asked for."""
+    for name, word in (("SMP", smp), ("NODES", nodes)):
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", word):
+            raise BadMachine(f"{name}={word}: not a number of {name.lower()}")
+    return Machine(int(smp), int(nodes))
+
+
+@dataclass(frozen=True)
+class Guest:
+    """What is booted: `append` comes after the words that every guest gets."""
+
+    kernel: Path
+    initrd: Path
+    append: str = ""
+
+    def command_line(self) -> str:
+        """Returns the kernel command line."""
+        return " ".join([*BASE_APPEND, *([self.append] if self.append else [])])
+
+
+@dataclass
+class Console:
+    """What a guest has printed, and how the boot went."""
+
+    text: str
+    log: Path
+    accel: str
+    seconds: float
+    command: list[str] = field(repr=False, default_factory=list)
+
+    def tail(self, count: int = 20) -> str:
+        """Returns the last lines, indented, for a message to a person."""
+        lines = self.text.replace("\r", "").splitlines()[-count:]
+        return "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
+
+
+def qemu_command(machine: Machine, guest: Guest, accel: str, qemu: str = QEMU) -> list[str]:
+    """Returns QEMU's argument list; `accel` is kvm, tcg or mttcg.
+
+    Plain tcg runs all CPUs of the guest in one thread: as fast on a small host, and
+    leaves the other cores to other guests. mttcg has a thread for every CPU.
+    """
+    accels = {"kvm": "kvm", "tcg": "tcg,thread=single", "mttcg": "tcg,thread=multi"}
+    args = [qemu, *machine.arguments(), "-accel", accels[accel]]
+    if accel == "kvm":
+        args[args.index("-cpu") + 1] = "host"
+    args += ["-kernel", str(guest.kernel), "-initrd", str(guest.initrd)]
+    args += ["-append", guest.command_line()]
+    args += ["-nodefaults", "-no-user-config", "-display", "none", "-net", "none"]
+    args += ["-serial", "stdio", "-monitor", "none", "-no-reboot"]
+    return args
+
+
+def find_qemu() -> str:
+    """Returns the path of QEMU."""
+    path = shutil.which(QEMU)
+    if path is None:
+        raise NoQemu(f"{QEMU} is not installed: install the package qemu-system-x86")
+    return path
+
+
+def boot(
+    guest: Guest,
+    machine: Machine,
+    log: Path,
+    *,
+    accel: str = "auto",
+    timeout: float = BOOT_TIMEOUT,
+    on_output: Callable[[bytes], None] | None = None,
+) -> Console:
+    """Boots `guest` and returns its console, which is kept in the file `log` too.
+
+    Raises a BootError if the guest does not print its end marker.
+    """
+    accel = choose_accel(guest, accel)
+    qemu = find_qemu()
+    console = _run(qemu_command(machine, guest, accel, qemu), accel, timeout, log, on_output)
+    if accel != "kvm":
+        KvmProbe(guest, qemu).confirm_refusal()
+    return console
+
+
+def choose_accel(guest: Guest, accel: str) -> str:
+    """Returns kvm or tcg for auto, and looks whether there is something to boot."""
+    for what, path in (("kernel", guest.kernel), ("initramfs", guest.initrd)):
+        if not path.is_file():
+            raise NoQemu(f"there is no {what} at {path}")
+    qemu = find_qemu()
+    if accel == "auto":
+        return "kvm" if KvmProbe(guest, qemu).works() else "tcg"
+    return accel
+
+
+def _run(
+    command: list[str],
+    accel: str,
+    timeout: float,
+    log: Path,
+    on_output: Callable[[bytes], None] | None,
+) -> Console:
+    """Runs QEMU until it ends or the time is up."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    output = bytearray()
+    hung = False
+    with log.open("wb") as keep, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+        )
+        _running.add(process)
+        try:
+            hung = _read(process, output, keep.write, on_output, start + timeout)
+        finally:
+            # Nothing of ours outlives us, whatever ended the reading.
+            _running.discard(process)
+            process.kill()
+            status = process.wait()
+            process.stdout.close()
+        errors.seek(0)
+        complaint = errors.read().decode(errors="replace").strip()
+    console = Console(
+        text=output.decode("utf-8", errors="replace"),
+        log=log,
+        accel=accel,
+        seconds=time.monotonic() - start,
+        command=command,
+    )
+    if END_MARKER in output:
+        return console
+    if hung:
+        raise GuestHung(
+            f"the guest was still running after {timeout:.0f} s ({accel}), and was ended; "
+            f"its last lines ({log}):\n{console.tail()}",
+            console,
+        )
+    if not output and complaint:
+        raise NoQemu(f"QEMU did not start: {complaint.splitlines()[-1]}", console)
+    raise GuestDied(
+        f"the guest ended without its end marker (QEMU's status {status}"
+        f"{', ' + complaint if complaint else ''}); its last lines ({log}):\n{console.tail()}",
+        console,
+    )
+
+
+def _read(
+    process: subprocess.Popen[bytes],
+    output: bytearray,
+    keep: Callable[[bytes], object],
+    on_output: Callable[[bytes], None] | None,
+    deadline: float,
+) -> bool:
+    """Reads QEMU's output to its end; returns whether the deadline came first."""
+    ended = False
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            if not selector.select(left):
+                break
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                return False
+            # The marker may come in two pieces.
+            seen_before = max(0, len(output) - len(END_MARKER))
+            output += chunk
+            keep(chunk)
+            if on_output:
+                on_output(chunk)
+            if not ended and END_MARKER in output[seen_before:]:
+                ended = True
+                deadline = min(deadline, time.monotonic() + EXIT_TIMEOUT)
+    return True
+
+
+class KvmProbe:
+    """Whether KVM boots a guest here, which the mere /dev/kvm does not tell.
+
+    The answer is remembered until the host boots again or QEMU changes. A "no" may be
+    the fault of the kernel that was booted: it stands for that kernel alone until
+    that kernel has booted without KVM.
+    """
+
+    def __init__(self, guest: Guest, qemu: str, cache: Path | None = None) -> None:
+        self.guest = guest
+        self.qemu = qemu
+        self.cache = cache or BUILD / "kvm-probe.json"
+
+    def _host(self) -> str:
+        stat = Path(self.qemu).stat()
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot_id} {self.qemu} {stat.st_size} {stat.st_mtime_ns}"
+
+    def _image(self) -> str:
+        return hashlib.sha256(self.guest.kernel.read_bytes()).hexdigest()
+
+    def _remembered(self) -> dict[str, object]:
+        try:
+            known = json.loads(self.cache.read_text())
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(known, dict) or known.get("host") != self._host():
+            return {}
+        return known
+
+    def _remember(self, works: bool, confirmed: bool) -> None:
+        self.cache.parent.mkdir(parents=True, exist_ok=True)
+        known = {
+            "host": self._host(),
+            "works": works,
+            "confirmed": confirmed,
+            "image": self._image(),
+        }
+        draft = self.cache.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(known) + "\n")
+        draft.replace(self.cache)
+
+    def works(self) -> bool:
+        """Returns whether KVM can be used; boots a guest if that is not known."""
+        if not os.access(KVM, os.R_OK | os.W_OK):
+            return False
+        known = self._remembered()
+        if known.get("works") or known.get("confirmed") or known.get("image") == self._image():
+            return bool(known.get("works"))
+        print(
+            f"kvm: trying whether it boots a guest (at most {PROBE_TIMEOUT:.0f} s) ...",
+            file=sys.stderr,
+            flush=True,
+        )
+        guest = Guest(self.guest.kernel, self.guest.initrd, "kcguest.do=wait:0")
+        command = qemu_command(Machine(smp=2, nodes=1, memory=256), guest, "kvm", self.qemu)
+        works = True
+        try:
+            _run(command, "kvm", PROBE_TIMEOUT, LOGS / "kvm-probe.log", None)
+        except BootError:
+            works = False
+        print(f"kvm: {'works' if works else 'does not, using TCG'}", file=sys.stderr, flush=True)
+        self._remember(works, confirmed=works)
+        return works
+
+    def confirm_refusal(self) -> None:
+        """Called when the guest has booted without KVM: so KVM it was."""
+        known = self._remembered()
+        if known and not known.get("works") and not known.get("confirmed"):
+            self._remember(works=False, confirmed=True)
+
+
+def stop_all() -> None:
+    """Ends the guests that this program is running, in whatever thread."""
+    for process in list(_running):
+        process.kill()
+
+
+def raise_on_term() -> None:
+    """Makes SIGTERM and SIGINT end this program and its guests."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        stop_all()
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; see the head of this file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kernel", type=Path, required=True)
+    parser.add_argument("--initrd", type=Path, default=BUILD / "initramfs.cpio.gz")
+    parser.add_argument("--append", default="", help="more words for the kernel command line")
+    parser.add_argument("--smp", type=int, default=8, help="CPUs present (8)")
+    parser.add_argument("--maxcpus", type=int, default=0, help="CPUs possible (as --smp)")
+    parser.add_argument("--nodes", type=int, default=2, help="NUMA nodes (2)")
+    parser.add_argument("--memory", type=int, default=512, help="MiB (512)")
+    parser.add_argument("--accel", choices=ACCELS, default="auto")
+    parser.add_argument("--timeout", type=float, default=BOOT_TIMEOUT, help="seconds (180)")
+    parser.add_argument("--log", type=Path, default=LOGS / "vm.log", help="for the console")
+    parser.add_argument("--quiet", action="store_true", help="do not show the console")
+    parser.add_argument("--dry-run", action="store_true", help="only print QEMU's command line")
+    args = parser.parse_args(argv)
+
+    raise_on_term()
+    show = None if args.quiet else sys.stdout.buffer.write
+    try:
+        machine = Machine(args.smp, args.nodes, args.maxcpus, args.memory)
+        guest = Guest(args.kernel, args.initrd, args.append)
+        if args.dry_run:
+            accel = "tcg" if args.accel == "auto" else args.accel
+            print(shlex.join(qemu_command(machine, guest, accel)))
+            return 0
+        console = boot(
+            guest,
+            machine,
+            args.log,
+            accel=args.accel,
+            timeout=args.timeout,
+            on_output=show,
+        )
+    except BootError as error:
+        sys.stdout.flush()
+        print(f"vm.py: {error}", file=sys.stderr)
+        return error.status
+    sys.stdout.flush()
+    print(
+        f"vm.py: booted in {console.seconds:.1f} s ({console.accel}), console in {console.log}",
+        file=sys.stderr,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
