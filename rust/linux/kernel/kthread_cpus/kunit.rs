@@ -160,8 +160,8 @@ fn compare(list: &[u8], nbits: u32, ours: &mut [usize], theirs: &mut [usize]) ->
     let mut text = KVec::new();
     text.extend_from_slice(list, GFP_KERNEL).map_err(|_| ())?;
     text.push(0, GFP_KERNEL).map_err(|_| ())?;
-    // SAFETY: `text` ends with a NUL byte, and both lengths of `theirs` are that of 8192 bits,
-    // which no `nbits` here is above.
+    // SAFETY: `text` was just given its NUL byte, and `theirs` holds the `WORDS` words that the
+    // largest of `WIDTHS` takes, which `nbits` is one of.
     let theirs_errno =
         unsafe { bindings::bitmap_parselist(text.as_ptr(), theirs.as_mut_ptr(), nbits as c_int) };
 
