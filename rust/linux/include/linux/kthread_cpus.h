@@ -8,6 +8,7 @@
 
 #include <linux/cpumask.h>
 #include <linux/init.h>
+#include <linux/types.h>
 
 struct task_struct;
 
@@ -27,7 +28,7 @@ enum kthread_cpus_class {
 	KTHREAD_CPUS_IRQ	= 1 << 4,
 };
 
-/* In Rust, kernel/kthread_cpus/kthread_cpus.rs, with their documentation: */
+/* In Rust, kernel/kthread_cpus/, with their documentation: */
 void kthread_cpus_effective(struct cpumask *allowed,
 			    const struct cpumask *preferred,
 			    const struct cpumask *confined,
@@ -38,6 +39,42 @@ unsigned int kthread_cpus_obey(const char *value, unsigned int times,
 			       const struct cpumask *housekeeping);
 
 #ifdef CONFIG_KTHREAD_CPUS
+
+/**
+ * struct kthread_affinity - what the books of managed kthreads know a kthread by
+ * @node: its place among those with the same preference
+ * @entry: number of the preference, 0 if it is not in the books
+ * @stray: number of the affinity that user space has set, 0 if there is none
+ *
+ * Zeroed at first. Protected by the lock of the books.
+ */
+struct kthread_affinity {
+	struct list_head	node;
+	unsigned int		entry;
+	unsigned int		stray;
+};
+
+/* In Rust as well: */
+int kthread_books_setup(unsigned int nodes);
+void kthread_books_enrol(struct kthread_affinity *affinity, int node);
+void kthread_books_leave(struct kthread_affinity *affinity);
+int kthread_books_prefer(struct kthread_affinity *affinity,
+			 const struct cpumask *mask);
+int kthread_books_update(struct kthread_affinity *affinity,
+			 const struct cpumask *mask);
+int kthread_books_restrict(struct kthread_affinity *affinity,
+			   const struct cpumask *mask);
+void kthread_books_change(void);
+void kthread_books_change_online(unsigned int cpu, int node);
+void kthread_books_change_nodes(void);
+
+/* What these call, kernel/kthread_cpus/kthread.c: */
+void kthread_affinity_allow(struct kthread_affinity *affinity,
+			    const struct cpumask *allowed);
+bool kthread_books_read_masks(struct cpumask *confined,
+			      struct cpumask *housekeeping,
+			      struct cpumask *usable, struct cpumask *possible);
+void kthread_books_read_node(int node, struct cpumask *cpus);
 
 extern unsigned int kthread_cpus_classes;
 

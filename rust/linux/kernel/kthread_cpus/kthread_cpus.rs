@@ -6,11 +6,14 @@
 //!
 //! C header: [`include/linux/kthread_cpus.h`](srctree/include/linux/kthread_cpus.h)
 
+pub mod books;
 pub mod cpulist;
+pub mod engine;
 #[cfg(CONFIG_KTHREAD_CPUS_KUNIT_TEST)]
 mod kunit;
 pub mod option;
 pub mod policy;
+pub mod table;
 
 use kernel::{
     bindings,
@@ -59,8 +62,8 @@ impl CpuSet for Cpumask {
     }
 
     #[inline]
-    fn is_empty(&self) -> bool {
-        self.empty()
+    fn empty(&self) -> bool {
+        Cpumask::empty(self)
     }
 
     #[inline]

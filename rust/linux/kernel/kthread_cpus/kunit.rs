@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of what needs the kernel: the parser against `bitmap_parselist()`, and the decisions
-//! over the kernel's own CPU masks.
+//! KUnit tests of what needs the kernel: the parser against `bitmap_parselist()`, the decisions
+//! over the kernel's own CPU masks, and the books with the kernel's own tables.
 
 use kernel::{
     bindings,
@@ -13,7 +13,16 @@ use kernel::{
     },
 };
 
+use core::cell::Cell;
+
 use super::{
+    books::{
+        Books,
+        List,
+        Refusal,
+        Spare,
+        Thread, //
+    },
     cpulist::{
         self,
         Mask,
@@ -29,6 +38,7 @@ use super::{
         Level,
         Verdict, //
     },
+    table::Table,
 };
 
 /// The widths that lists are parsed at: around the sizes of a word, and up to the largest mask.
@@ -207,6 +217,167 @@ fn cpus(bits: usize) -> Result<CpumaskVar> {
     Ok(mask)
 }
 
+/// What the books are made to believe is a thread, on a machine of 8 CPUs.
+struct Fake {
+    entry: Cell<u32>,
+    stray: Cell<u32>,
+    allowed: Cell<usize>,
+    told: Cell<u32>,
+    /// The list that it is in.
+    next: Cell<Option<&'static Fake>>,
+}
+
+// SAFETY: Only the thread that runs the test accesses it.
+unsafe impl Sync for Fake {}
+
+impl Fake {
+    const NEW: Self = Self {
+        entry: Cell::new(0),
+        stray: Cell::new(0),
+        allowed: Cell::new(0),
+        told: Cell::new(0),
+        next: Cell::new(None),
+    };
+}
+
+/// The threads of the tests. KUnit runs one test after the other, and each leaves them as new.
+static FAKES: [Fake; 12] = [Fake::NEW; 12];
+
+impl Thread for &'static Fake {
+    fn entry(self) -> u32 {
+        self.entry.get()
+    }
+
+    fn set_entry(self, entry: u32) {
+        self.entry.set(entry);
+    }
+
+    fn stray(self) -> u32 {
+        self.stray.get()
+    }
+
+    fn set_stray(self, stray: u32) {
+        self.stray.set(stray);
+    }
+
+    fn allow(self, allowed: &[usize]) {
+        self.allowed.set(allowed[0]);
+        self.told.set(self.told.get() + 1);
+    }
+}
+
+/// A list that is linked in one direction, and searched for what is removed.
+struct Chain(Option<&'static Fake>);
+
+impl List for Chain {
+    type Thread = &'static Fake;
+
+    const EMPTY: Self = Self(None);
+
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn add(&mut self, thread: &'static Fake) {
+        thread.next.set(self.0.replace(thread));
+    }
+
+    fn remove(&mut self, thread: &'static Fake) {
+        let next = thread.next.take();
+
+        match self.0 {
+            Some(first) if core::ptr::eq(first, thread) => self.0 = next,
+            first => {
+                let mut link = first;
+                while let Some(fake) = link {
+                    link = fake.next.get();
+                    if link.is_some_and(|link| core::ptr::eq(link, thread)) {
+                        fake.next.set(next);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn for_each(&self, mut with: impl FnMut(&'static Fake)) {
+        let mut link = self.0;
+
+        while let Some(fake) = link {
+            link = fake.next.get();
+            with(fake);
+        }
+    }
+}
+
+/// The masks of the made-up machine: CPUs 0-3 are on node 0, CPUs 4-7 on node 1.
+#[derive(Clone, Copy)]
+struct Machine {
+    confined: usize,
+    housekeeping: usize,
+    online: usize,
+}
+
+impl Machine {
+    const NODES: [usize; 2] = [0x0f, 0xf0];
+    const POSSIBLE: usize = 0xff;
+
+    fn tell(self, books: &mut Books<Chain>) {
+        books.change(|masks| {
+            masks.confined[0] = self.confined;
+            masks.housekeeping[0] = self.housekeeping;
+            masks.usable[0] = self.online;
+            masks.possible[0] = Self::POSSIBLE;
+            masks.strict = true;
+        });
+    }
+
+    /// Where a thread may run that prefers `preferred`, as the specification has it.
+    fn effective(self, preferred: Option<usize>) -> usize {
+        let kernel = self.confined & self.housekeeping;
+
+        for mask in [preferred.unwrap_or(0) & kernel, kernel, self.housekeeping] {
+            if mask & self.online != 0 {
+                return mask;
+            }
+        }
+        Self::POSSIBLE
+    }
+
+    /// The same for a thread that user space has told to use `wish`.
+    fn allowed(self, preferred: Option<usize>, wish: Option<usize>) -> usize {
+        let effective = self.effective(preferred);
+
+        match wish {
+            Some(wish) if wish & effective & self.online != 0 => wish & effective,
+            _ => effective,
+        }
+    }
+}
+
+fn new_books(machine: Machine) -> Result<Books<Chain>> {
+    let mut books = Books::new(Machine::NODES.len(), 1)?;
+
+    books.change_nodes(|node, cpus| cpus[0] = Machine::NODES[node]);
+    machine.tell(&mut books);
+    Ok(books)
+}
+
+/// Calls `with` with a spare mask until there is room.
+fn with_spare(
+    mask: usize,
+    mut with: impl FnMut(&mut Spare<Chain>) -> Result<(), Refusal>,
+) -> Result<Result<(), Refusal>> {
+    let mut spare = Spare::new(Some(Table::filled(mask, 1)?));
+
+    loop {
+        match with(&mut spare) {
+            Err(Refusal::Short) => spare.fill()?,
+            result => return Ok(result),
+        }
+    }
+}
+
 #[kunit_tests(kthread_cpus)]
 mod tests {
     use super::*;
@@ -363,6 +534,117 @@ mod tests {
                 &mut *scratch,
             );
             assert!(judged == verdict);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn books_follow_what_happens() -> Result {
+        let mut machine = Machine {
+            confined: 0x33,
+            housekeeping: 0xff,
+            online: 0xff,
+        };
+        let mut books = new_books(machine)?;
+        let mut known: [Option<(Option<usize>, Option<usize>)>; 12] = [None; 12];
+        let mut state = 2;
+
+        for _ in 0..20_000 {
+            let at = random(&mut state) as usize % FAKES.len();
+            let fake = &FAKES[at];
+            let mask = random(&mut state) as usize & 0xff;
+            let bit = 1 << (random(&mut state) % 8);
+
+            match random(&mut state) % 10 {
+                0 | 1 if known[at].is_none() => {
+                    let node = random(&mut state) as usize % 3;
+
+                    books.enrol(fake, Some(node).filter(|node| *node < 2));
+                    known[at] = Some((Machine::NODES.get(node).copied(), None));
+                }
+                0 => {
+                    books.leave(fake, &mut Spare::new(None));
+                    known[at] = None;
+                }
+                2 => {
+                    let result = with_spare(mask, |spare| books.prefer(fake, spare))?;
+
+                    if result.is_ok() {
+                        known[at] = known[at].map(|(_, wish)| (Some(mask), wish));
+                    }
+                    assert!(known[at].is_some() || result == Err(Refusal::Unknown));
+                }
+                3 => {
+                    let result = with_spare(mask, |spare| books.update(fake, spare))?;
+                    let expected = match known[at] {
+                        None => Err(Refusal::Unknown),
+                        Some((None, _)) => Err(Refusal::Indifferent),
+                        Some(_) => Ok(()),
+                    };
+
+                    assert!(result == expected);
+                    if result.is_ok() {
+                        known[at] = known[at].map(|(_, wish)| (Some(mask), wish));
+                    }
+                }
+                4 => {
+                    let result = with_spare(mask, |spare| books.restrict(fake, spare))?;
+
+                    if result.is_ok() {
+                        let wish = Some(mask).filter(|mask| *mask != Machine::POSSIBLE);
+                        known[at] = known[at].map(|(preferred, _)| (preferred, wish));
+                    }
+                }
+                5 => machine.confined = if mask == 0 { 0xff } else { mask },
+                6 => machine.housekeeping = mask,
+                7 | 8 if machine.online & !bit != 0 => machine.online &= !bit,
+                _ => machine.online |= bit,
+            }
+            machine.tell(&mut books);
+
+            for (fake, known) in FAKES.iter().zip(known) {
+                let Some((preferred, wish)) = known else {
+                    continue;
+                };
+                assert_eq!(fake.allowed.get(), machine.allowed(preferred, wish));
+            }
+        }
+
+        for fake in &FAKES {
+            books.leave(fake, &mut Spare::new(None));
+            assert_eq!((fake.entry.get(), fake.stray.get()), (0, 0));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn books_leave_alone_what_stays() -> Result {
+        let mut machine = Machine {
+            confined: 0x3c,
+            housekeeping: 0xff,
+            online: 0xff,
+        };
+        let mut books = new_books(machine)?;
+
+        for fake in &FAKES {
+            books.enrol(fake, Some(1));
+            fake.told.set(0);
+        }
+        // CPU 5, and others that do not matter, go and come.
+        for online in [0xdf, 0xd6, 0xff] {
+            machine.online = online;
+            machine.tell(&mut books);
+        }
+        assert_eq!(FAKES.iter().map(|fake| fake.told.get()).sum::<u32>(), 0);
+
+        // CPUs 4 and 5 go, and one of them comes back, then the other.
+        for online in [0xcf, 0xdf, 0xff] {
+            machine.online = online;
+            machine.tell(&mut books);
+        }
+        for fake in &FAKES {
+            assert_eq!(fake.told.get(), 2);
+            books.leave(fake, &mut Spare::new(None));
         }
         Ok(())
     }

@@ -17,13 +17,56 @@ pub trait CpuSet {
     fn retain(&mut self, other: &Self);
 
     /// Whether there is no CPU in this set.
-    fn is_empty(&self) -> bool;
+    fn empty(&self) -> bool;
 
     /// Whether every CPU of this set is in `other`.
     fn is_subset(&self, other: &Self) -> bool;
 
     /// Whether a CPU is in both sets.
     fn intersects(&self, other: &Self) -> bool;
+}
+
+/// The words of a mask. Both sides have the same number of them.
+impl CpuSet for [usize] {
+    #[inline]
+    fn assign(&mut self, other: &Self) {
+        for (to, from) in self.iter_mut().zip(other) {
+            *to = *from;
+        }
+    }
+
+    #[inline]
+    fn assign_and(&mut self, a: &Self, b: &Self) {
+        for (to, (a, b)) in self.iter_mut().zip(a.iter().zip(b)) {
+            *to = a & b;
+        }
+    }
+
+    #[inline]
+    fn retain(&mut self, other: &Self) {
+        for (to, other) in self.iter_mut().zip(other) {
+            *to &= other;
+        }
+    }
+
+    #[inline]
+    fn empty(&self) -> bool {
+        self.iter().all(|word| *word == 0)
+    }
+
+    #[inline]
+    fn is_subset(&self, other: &Self) -> bool {
+        self.iter()
+            .zip(other)
+            .all(|(word, other)| word & !other == 0)
+    }
+
+    #[inline]
+    fn intersects(&self, other: &Self) -> bool {
+        self.iter()
+            .zip(other)
+            .any(|(word, other)| word & other != 0)
+    }
 }
 
 /// The level that a thread's allowed mask comes from: the first with an online CPU, in this order.
@@ -108,13 +151,13 @@ pub fn judge<S: CpuSet + ?Sized>(
     present: &S,
     scratch: &mut S,
 ) -> Verdict {
-    if wanted.is_empty() {
+    if wanted.empty() {
         return Verdict::Empty;
     }
 
     // Every housekeeping CPU is possible.
     scratch.assign_and(wanted, housekeeping);
-    if scratch.is_empty() {
+    if scratch.empty() {
         return Verdict::NoHousekeeping;
     }
 

@@ -8,6 +8,8 @@
 #include <linux/gfp.h>
 #include <linux/init.h>
 #include <linux/kthread_cpus.h>
+#include <linux/nodemask.h>
+#include <linux/panic.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/isolation.h>
@@ -50,15 +52,19 @@ void __init kthread_cpus_init(void)
 	static struct cpumask confined __initdata, scratch __initdata;
 
 	cpumask_copy(&__cpu_kthread_mask, cpu_possible_mask);
-	if (!kthread_cpus_times)
-		return;
-
-	kthread_cpus_classes =
-		kthread_cpus_obey(kthread_cpus_value, kthread_cpus_times,
-				  &confined, &scratch,
-				  housekeeping_cpumask(HK_TYPE_DOMAIN));
+	if (kthread_cpus_times)
+		kthread_cpus_classes =
+			kthread_cpus_obey(kthread_cpus_value, kthread_cpus_times,
+					  &confined, &scratch,
+					  housekeeping_cpumask(HK_TYPE_DOMAIN));
 	if (kthread_cpus_classes)
 		cpumask_copy(&__cpu_kthread_mask, &confined);
+
+	/* Nobody has created a kthread yet. */
+	if (kthread_books_setup(nr_node_ids))
+		panic("kthread_cpus: no memory for %u nodes\n", nr_node_ids);
+	kthread_books_change_nodes();
+	kthread_books_change();
 }
 
 /**

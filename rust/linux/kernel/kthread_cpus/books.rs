@@ -1,0 +1,699 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The books of the managed kthreads: which there are, what they prefer, and where they may run.
+//!
+//! Threads that prefer the same CPUs share an entry. What the masks of the system say is looked at
+//! once for each entry; a thread is touched only when the CPUs that it may use change.
+//!
+//! This is safe Rust over made-up threads as well as over the kernel's, without locks and without
+//! side effects but for those of [`Thread`]. Nothing here allocates, apart from [`Books::new()`]
+//! and [`Spare`], which are for before a lock is taken.
+//!
+//! CPU masks are slices of words, all of the same length.
+
+use super::{
+    policy::{
+        self,
+        CpuSet,
+        Cpus,
+        Level, //
+    },
+    table::{
+        NoMemory,
+        Table, //
+    },
+};
+
+/// A thread, as far as the books need one. Copies are the same thread.
+pub trait Thread: Copy {
+    /// What [`Thread::set_entry()`] set last; 0 for a thread that has never been in the books.
+    fn entry(self) -> u32;
+
+    /// Remembers the entry that the thread is in, or 0 if it has left the books.
+    fn set_entry(self, entry: u32);
+
+    /// What [`Thread::set_stray()`] set last; 0 at first.
+    fn stray(self) -> u32;
+
+    /// Remembers the place of the thread among those whose affinity user space has set, or 0.
+    fn set_stray(self, stray: u32);
+
+    /// Makes the thread run on the CPUs of `allowed`, and only there.
+    fn allow(self, allowed: &[usize]);
+}
+
+/// The threads of an entry. A thread is in one list at most.
+pub trait List {
+    /// What it is a list of.
+    type Thread: Thread;
+
+    /// A list of none.
+    const EMPTY: Self;
+
+    /// Whether there is no thread in the list.
+    fn is_empty(&self) -> bool;
+
+    /// Adds `thread`, which is in no list.
+    fn add(&mut self, thread: Self::Thread);
+
+    /// Removes `thread`, which is in this list.
+    fn remove(&mut self, thread: Self::Thread);
+
+    /// Calls `with` for every thread.
+    fn for_each(&self, with: impl FnMut(Self::Thread));
+}
+
+/// Why a call did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no room: call [`Spare::fill()`] and try again.
+    Short,
+    /// The thread is not in the books.
+    Unknown,
+    /// The thread has a mask as its preference already.
+    Taken,
+    /// The thread has no preference that could be updated.
+    Indifferent,
+    /// None of the CPUs asked for can be used now.
+    Unusable,
+}
+
+/// The threads with one preference.
+struct Entry<L> {
+    /// The CPUs that its threads prefer; without words if they have no preference.
+    preferred: Table<usize>,
+    /// Its threads, apart from strays.
+    threads: L,
+    /// How many strays it has.
+    strays: u32,
+    /// In an entry that waits for a mask, the next such entry.
+    vacant: u32,
+    /// Whether the preference has a say, that is, a CPU that can be used.
+    honoured: bool,
+    /// Whether the last change has moved its threads.
+    moved: bool,
+}
+
+impl<L: List> Entry<L> {
+    fn new(preferred: Table<usize>) -> Self {
+        Self {
+            preferred,
+            threads: L::EMPTY,
+            strays: 0,
+            vacant: 0,
+            honoured: false,
+            moved: false,
+        }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.threads.is_empty() && self.strays == 0
+    }
+}
+
+/// A thread whose affinity user space has set.
+struct Stray<T> {
+    thread: T,
+    wish: Table<usize>,
+    /// Whether the wish goes beyond where the thread may run otherwise.
+    outside: bool,
+}
+
+/// What a call takes where the books grow, and gives back where they shrink.
+///
+/// It is made before a lock is taken, and freed with what is left in it after the lock was dropped.
+pub struct Spare<L: List> {
+    mask: Option<Table<usize>>,
+    entries: Table<Entry<L>>,
+    order: Table<u32>,
+    strays: Table<Stray<L::Thread>>,
+    /// For how many entries and strays there was no room.
+    short: (usize, usize),
+}
+
+impl<L: List> Spare<L> {
+    /// Nothing but `mask`, for the calls that need one. Allocates nothing.
+    pub const fn new(mask: Option<Table<usize>>) -> Self {
+        Self {
+            mask,
+            entries: Table::new(),
+            order: Table::new(),
+            strays: Table::new(),
+            short: (0, 0),
+        }
+    }
+
+    /// Gets what the call that returned [`Refusal::Short`] was short of. May sleep.
+    pub fn fill(&mut self) -> Result<(), NoMemory> {
+        // With some more, so that the books are not copied for every thread.
+        let grown = |count: usize| count + count / 4 + 8;
+        let (entries, strays) = self.short;
+
+        if entries > 0 {
+            self.entries = Table::with_room(grown(entries))?;
+            self.order = Table::with_room(grown(entries))?;
+        }
+        if strays > 0 {
+            self.strays = Table::with_room(grown(strays))?;
+        }
+        Ok(())
+    }
+}
+
+/// Sees to it that there is room in `table`, taking that of `spare` if need be.
+fn extend<T>(table: &mut Table<T>, spare: &mut Table<T>) -> bool {
+    if table.room() == 0 && spare.len() == 0 && spare.room() > table.len() {
+        table.move_to(spare);
+        core::mem::swap(table, spare);
+    }
+    table.room() > 0
+}
+
+/// The masks of the system. The caller of [`Books::change()`] sets those that may have changed.
+pub struct Masks {
+    /// The CPUs to which managed kthreads are confined.
+    pub confined: Table<usize>,
+    /// The housekeeping CPUs.
+    pub housekeeping: Table<usize>,
+    /// The CPUs that can run anything now: active, and not on their way down.
+    pub usable: Table<usize>,
+    /// The CPUs that may ever come online.
+    pub possible: Table<usize>,
+    /// Whether user space may not set an affinity beyond where a thread may run otherwise.
+    pub strict: bool,
+}
+
+impl Masks {
+    fn new(words: usize) -> Result<Self, NoMemory> {
+        Ok(Self {
+            confined: Table::filled(0, words)?,
+            housekeeping: Table::filled(0, words)?,
+            usable: Table::filled(0, words)?,
+            possible: Table::filled(0, words)?,
+            strict: false,
+        })
+    }
+}
+
+/// What follows from [`Masks`], and room to work.
+struct Derived {
+    /// Where threads may run that no preference has a say for, and the level that this is.
+    common: Table<usize>,
+    level: Level,
+    /// The confined housekeeping CPUs.
+    kernel: Table<usize>,
+    /// Those of `kernel` that are usable.
+    ready: Table<usize>,
+    /// The CPUs by which `kernel` and the usable CPUs have changed.
+    kernel_change: Table<usize>,
+    usable_change: Table<usize>,
+    scratch: Table<usize>,
+}
+
+impl Derived {
+    fn new(words: usize) -> Result<Self, NoMemory> {
+        Ok(Self {
+            common: Table::filled(0, words)?,
+            level: Level::Possible,
+            kernel: Table::filled(0, words)?,
+            ready: Table::filled(0, words)?,
+            kernel_change: Table::filled(0, words)?,
+            usable_change: Table::filled(0, words)?,
+            scratch: Table::filled(0, words)?,
+        })
+    }
+
+    /// Sets `scratch` to where the threads of `entry` may run that are no strays.
+    fn allowed<L: List>(&mut self, entry: &Entry<L>) {
+        if entry.honoured {
+            self.scratch.assign_and(&entry.preferred, &self.kernel);
+        } else {
+            self.scratch.assign(&self.common);
+        }
+    }
+
+    /// After [`Derived::allowed()`], lets the wish of user space have its say, beyond that too if
+    /// it is `outside`. Returns whether it has one.
+    fn refine(&mut self, masks: &Masks, wish: &[usize], outside: bool) -> bool {
+        let within = if outside {
+            &masks.possible
+        } else {
+            &self.scratch
+        };
+        let has_say = wish
+            .iter()
+            .zip(within.iter().zip(masks.usable.iter()))
+            .any(|(wish, (within, usable))| wish & within & usable != 0);
+
+        if has_say {
+            if outside {
+                self.scratch.assign(&masks.possible);
+            }
+            self.scratch.retain(wish);
+        }
+        has_say
+    }
+}
+
+/// Makes `change`, which is what a mask was, the CPUs in which it differs from what it `is`.
+fn difference(change: &mut [usize], is: &[usize]) {
+    for (change, is) in change.iter_mut().zip(is) {
+        *change ^= is;
+    }
+}
+
+/// All managed kthreads.
+///
+/// Entry 1 is that of the threads without a preference, the next ones are those of the nodes, and
+/// all others have a mask.
+pub struct Books<L: List> {
+    entries: Table<Entry<L>>,
+    /// The entries with a mask, in the order of their masks.
+    order: Table<u32>,
+    /// The first entry that is not in use.
+    vacant: u32,
+    strays: Table<Stray<L::Thread>>,
+    nodes: usize,
+    masks: Masks,
+    derived: Derived,
+}
+
+impl<L: List> Books<L> {
+    const INDIFFERENT: u32 = 1;
+
+    /// Books without a thread, for masks of `words` words and for the nodes below `nodes`.
+    ///
+    /// No CPU is in any mask, and no node has a CPU, until [`Books::change()`]. May sleep.
+    pub fn new(nodes: usize, words: usize) -> Result<Self, NoMemory> {
+        let mut entries = Table::with_room(1 + nodes)?;
+
+        // There is room for all of them.
+        let _ = entries.push(Entry::new(Table::new()));
+        for _ in 0..nodes {
+            let _ = entries.push(Entry::new(Table::filled(0, words)?));
+        }
+
+        Ok(Self {
+            entries,
+            order: Table::new(),
+            vacant: 0,
+            strays: Table::new(),
+            nodes,
+            masks: Masks::new(words)?,
+            derived: Derived::new(words)?,
+        })
+    }
+
+    fn entry(&mut self, id: u32) -> Option<&mut Entry<L>> {
+        self.entries.get_mut((id as usize).checked_sub(1)?)
+    }
+
+    /// Whether the entry `id` has a mask that was given to [`Books::prefer()`].
+    fn has_mask(&self, id: u32) -> bool {
+        id as usize > 1 + self.nodes
+    }
+
+    /// The level of the threads that no preference has a say for.
+    pub fn level(&self) -> Level {
+        self.derived.level
+    }
+
+    /// Puts `thread`, which is not in the books, under the preference for the CPUs of `node`, or
+    /// under none, and moves it where it may run.
+    pub fn enrol(&mut self, thread: L::Thread, node: Option<usize>) {
+        let id = match node {
+            Some(node) if node < self.nodes => Self::INDIFFERENT + 1 + node as u32,
+            _ => Self::INDIFFERENT,
+        };
+
+        self.join(thread, id);
+        self.apply(thread);
+    }
+
+    /// Strikes `thread` out of the books, if it is in them. What it may run on stays as it is.
+    ///
+    /// Puts what is to be freed into `spare`.
+    pub fn leave(&mut self, thread: L::Thread, spare: &mut Spare<L>) {
+        if thread.entry() == 0 {
+            return;
+        }
+        self.unstray(thread, spare);
+        self.part(thread, spare);
+    }
+
+    /// Gives `thread` the mask of `spare` as its preference, if it has none but that for a node,
+    /// and moves it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unknown`], [`Refusal::Taken`], [`Refusal::Short`]. The books are as before then.
+    pub fn prefer(&mut self, thread: L::Thread, spare: &mut Spare<L>) -> Result<(), Refusal> {
+        match thread.entry() {
+            0 => Err(Refusal::Unknown),
+            id if self.has_mask(id) => Err(Refusal::Taken),
+            _ => self.transfer(thread, spare),
+        }
+    }
+
+    /// Changes the preference of `thread` to the mask of `spare`, if it has one, and moves it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unknown`], [`Refusal::Indifferent`], [`Refusal::Short`]. The books are as before
+    /// then.
+    pub fn update(&mut self, thread: L::Thread, spare: &mut Spare<L>) -> Result<(), Refusal> {
+        match thread.entry() {
+            0 => Err(Refusal::Unknown),
+            Self::INDIFFERENT => Err(Refusal::Indifferent),
+            _ => self.transfer(thread, spare),
+        }
+    }
+
+    /// Keeps `thread` on the CPUs of the mask of `spare` as far as it may run there, or no longer
+    /// if these are all possible CPUs.
+    ///
+    /// If it may run on none of them that is usable, it is put there nevertheless unless
+    /// [`Masks::strict`] forbids it, until the confined housekeeping CPUs change.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unknown`], [`Refusal::Unusable`], [`Refusal::Short`]. The books are as before
+    /// then.
+    pub fn restrict(&mut self, thread: L::Thread, spare: &mut Spare<L>) -> Result<(), Refusal> {
+        let id = thread.entry();
+        let at = (id as usize).wrapping_sub(1);
+        let (Some(entry), Some(wish)) = (self.entries.get(at), &spare.mask) else {
+            return Err(Refusal::Unknown);
+        };
+
+        if self.masks.possible.is_subset(wish) {
+            self.unstray(thread, spare);
+            self.apply(thread);
+            return Ok(());
+        }
+
+        self.derived.allowed(entry);
+        let outside = if self.derived.refine(&self.masks, wish, false) {
+            false
+        } else if !self.masks.strict && self.derived.refine(&self.masks, wish, true) {
+            true
+        } else {
+            return Err(Refusal::Unusable);
+        };
+
+        let stray = (thread.stray() as usize).wrapping_sub(1);
+        if let Some(stray) = self.strays.get_mut(stray) {
+            if let Some(wish) = &mut spare.mask {
+                core::mem::swap(&mut stray.wish, wish);
+                stray.outside = outside;
+            }
+        } else {
+            if !extend(&mut self.strays, &mut spare.strays) {
+                spare.short = (0, self.strays.len() + 1);
+                return Err(Refusal::Short);
+            }
+            if let (Some(entry), Some(wish)) = (self.entry(id), spare.mask.take()) {
+                entry.threads.remove(thread);
+                entry.strays += 1;
+                // There is room for it.
+                let _ = self.strays.push(Stray {
+                    thread,
+                    wish,
+                    outside,
+                });
+                thread.set_stray(self.strays.len() as u32);
+            }
+        }
+        thread.allow(&self.derived.scratch);
+        Ok(())
+    }
+
+    /// Lets `with` set the masks, and moves the threads for which this makes a difference.
+    pub fn change(&mut self, with: impl FnOnce(&mut Masks)) {
+        let Self {
+            entries,
+            strays,
+            masks,
+            derived,
+            ..
+        } = self;
+
+        derived.kernel_change.assign(&derived.kernel);
+        derived.usable_change.assign(&masks.usable);
+        with(masks);
+        derived
+            .kernel
+            .assign_and(&masks.confined, &masks.housekeeping);
+        derived.ready.assign_and(&derived.kernel, &masks.usable);
+        difference(&mut derived.kernel_change, &derived.kernel);
+        difference(&mut derived.usable_change, &masks.usable);
+
+        derived.level = policy::effective(
+            &mut *derived.scratch,
+            None,
+            &Cpus {
+                confined: &*masks.confined,
+                housekeeping: &*masks.housekeeping,
+                online: &*masks.usable,
+                possible: &*masks.possible,
+            },
+        );
+        let common_moved = *derived.scratch != *derived.common;
+        core::mem::swap(&mut derived.scratch, &mut derived.common);
+        let kernel_moved = !derived.kernel_change.empty();
+
+        for entry in entries.iter_mut() {
+            if entry.is_unused() {
+                continue;
+            }
+
+            let honoured = entry.preferred.intersects(&derived.ready);
+            let level_moved = honoured != entry.honoured;
+
+            entry.honoured = honoured;
+            entry.moved = level_moved
+                || if honoured {
+                    kernel_moved && entry.preferred.intersects(&derived.kernel_change)
+                } else {
+                    common_moved
+                };
+            if entry.moved {
+                derived.allowed(entry);
+                entry
+                    .threads
+                    .for_each(|thread| thread.allow(&derived.scratch));
+            }
+        }
+
+        for stray in strays.iter_mut() {
+            let at = (stray.thread.entry() as usize).wrapping_sub(1);
+            let Some(entry) = entries.get(at) else {
+                continue;
+            };
+
+            // Who isolates or confines CPUs after the wish was made, means it too.
+            let called_back = stray.outside && (kernel_moved || masks.strict);
+
+            if called_back {
+                stray.outside = false;
+            }
+            if entry.moved || called_back || stray.wish.intersects(&derived.usable_change) {
+                derived.allowed(entry);
+                derived.refine(masks, &stray.wish, stray.outside);
+                stray.thread.allow(&derived.scratch);
+            }
+        }
+    }
+
+    /// Whether `node_of` says of the CPU `cpu` what the books know.
+    pub fn knows_node(&self, cpu: usize, node: Option<usize>) -> bool {
+        let (word, bit) = (cpu / usize::BITS as usize, cpu & (usize::BITS as usize - 1));
+
+        match node.and_then(|node| self.entries.get(1 + node).filter(|_| node < self.nodes)) {
+            Some(entry) => entry
+                .preferred
+                .get(word)
+                .is_some_and(|word| (word >> bit) & 1 != 0),
+            None => true,
+        }
+    }
+
+    /// Sets the CPUs of the nodes: `cpus_of` sets the words that it gets to those of a node. Moves
+    /// the threads for which this makes a difference.
+    pub fn change_nodes(&mut self, mut cpus_of: impl FnMut(usize, &mut [usize])) {
+        let Self {
+            entries, derived, ..
+        } = self;
+
+        for (node, entry) in entries.iter_mut().skip(1).take(self.nodes).enumerate() {
+            cpus_of(node, &mut derived.scratch);
+            if *derived.scratch == *entry.preferred {
+                continue;
+            }
+            core::mem::swap(&mut derived.scratch, &mut entry.preferred);
+            if entry.is_unused() {
+                continue;
+            }
+
+            // Which CPUs these were is of no more use.
+            entry.honoured = entry.preferred.intersects(&derived.ready);
+            derived.allowed(entry);
+            entry
+                .threads
+                .for_each(|thread| thread.allow(&derived.scratch));
+            for stray in self.strays.iter() {
+                if stray.thread.entry() as usize == 2 + node {
+                    derived.allowed(entry);
+                    derived.refine(&self.masks, &stray.wish, stray.outside);
+                    stray.thread.allow(&derived.scratch);
+                }
+            }
+        }
+    }
+
+    /// Puts `thread`, which is in no entry, into the entry `id`.
+    fn join(&mut self, thread: L::Thread, id: u32) {
+        let at = (id as usize).wrapping_sub(1);
+        let Some(entry) = self.entries.get_mut(at) else {
+            return;
+        };
+
+        // An entry that is not in use has missed what happened meanwhile.
+        entry.honoured = entry.preferred.intersects(&self.derived.ready);
+        if thread.stray() == 0 {
+            entry.threads.add(thread);
+        } else {
+            entry.strays += 1;
+        }
+        thread.set_entry(id);
+    }
+
+    /// Takes `thread` out of its entry, and the entry out of use if it was the last.
+    fn part(&mut self, thread: L::Thread, spare: &mut Spare<L>) {
+        let id = thread.entry();
+        let has_mask = self.has_mask(id);
+        let Some(entry) = self.entry(id) else {
+            return;
+        };
+
+        if thread.stray() == 0 {
+            entry.threads.remove(thread);
+        } else {
+            entry.strays -= 1;
+        }
+        thread.set_entry(0);
+
+        if has_mask && entry.is_unused() {
+            let Self { entries, order, .. } = self;
+            let at = id as usize - 1;
+            let Some(entry) = entries.get(at) else {
+                return;
+            };
+
+            if let Ok(place) = place_of(entries, order, &entry.preferred) {
+                order.remove(place);
+            }
+            let vacant = self.vacant;
+            if let Some(entry) = self.entry(id) {
+                spare.mask = Some(core::mem::replace(&mut entry.preferred, Table::new()));
+                entry.vacant = vacant;
+                self.vacant = id;
+            }
+        }
+    }
+
+    /// Moves `thread` to where it may run.
+    fn apply(&mut self, thread: L::Thread) {
+        let at = (thread.entry() as usize).wrapping_sub(1);
+        let Some(entry) = self.entries.get(at) else {
+            return;
+        };
+
+        self.derived.allowed(entry);
+        let stray = (thread.stray() as usize).wrapping_sub(1);
+        if let Some(stray) = self.strays.get(stray) {
+            self.derived.refine(&self.masks, &stray.wish, stray.outside);
+        }
+        thread.allow(&self.derived.scratch);
+    }
+
+    /// Forgets what user space wished for `thread`.
+    fn unstray(&mut self, thread: L::Thread, spare: &mut Spare<L>) {
+        let Some(at) = (thread.stray() as usize).checked_sub(1) else {
+            return;
+        };
+        let Some(last) = self.strays.pop() else {
+            return;
+        };
+        let gone = match self.strays.get_mut(at) {
+            Some(place) => {
+                last.thread.set_stray(thread.stray());
+                core::mem::replace(place, last)
+            }
+            None => last,
+        };
+
+        thread.set_stray(0);
+        spare.mask = Some(gone.wish);
+        if let Some(entry) = self.entry(thread.entry()) {
+            entry.strays -= 1;
+            entry.threads.add(thread);
+        }
+    }
+
+    /// Moves `thread` from its entry to that of the mask of `spare`.
+    fn transfer(&mut self, thread: L::Thread, spare: &mut Spare<L>) -> Result<(), Refusal> {
+        let Some(wanted) = &spare.mask else {
+            return Err(Refusal::Unknown);
+        };
+        let id = match place_of(&self.entries, &self.order, wanted) {
+            Ok(place) => self.order.get(place).copied().unwrap_or_default(),
+            Err(place) => self.open(place, spare)?,
+        };
+
+        if id != thread.entry() {
+            self.part(thread, spare);
+            self.join(thread, id);
+        }
+        self.apply(thread);
+        Ok(())
+    }
+
+    /// Opens an entry for the mask of `spare`, which belongs at `place` in the order.
+    fn open(&mut self, place: usize, spare: &mut Spare<L>) -> Result<u32, Refusal> {
+        let room = extend(&mut self.order, &mut spare.order)
+            && (self.vacant != 0 || extend(&mut self.entries, &mut spare.entries));
+        if !room {
+            spare.short = (self.entries.len() + 1, 0);
+            return Err(Refusal::Short);
+        }
+        let mask = spare.mask.take().unwrap_or(Table::new());
+
+        let vacant = self.vacant;
+        let id = match self.entry(vacant) {
+            Some(entry) => {
+                let next = entry.vacant;
+
+                entry.preferred = mask;
+                self.vacant = next;
+                vacant
+            }
+            None => {
+                // There is room for it, here as well as below.
+                let _ = self.entries.push(Entry::new(mask));
+                self.entries.len() as u32
+            }
+        };
+        let _ = self.order.insert(place, id);
+        Ok(id)
+    }
+}
+
+/// Where the entry with the mask `mask` is in `order`, or where it belongs.
+fn place_of<L>(entries: &[Entry<L>], order: &[u32], mask: &[usize]) -> Result<usize, usize> {
+    order.binary_search_by(|id| {
+        let entry = entries.get((*id as usize).wrapping_sub(1));
+
+        entry.map_or(&[][..], |entry| &*entry.preferred).cmp(mask)
+    })
+}
