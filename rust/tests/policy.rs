@@ -22,7 +22,7 @@ impl CpuSet for Set {
         self.0 &= other.0;
     }
 
-    fn is_empty(&self) -> bool {
+    fn empty(&self) -> bool {
         self.0 == 0
     }
 

@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The books, in long random sequences of all that can happen to them, against an oracle that
+//! computes everything anew from what was asked for.
+
+use core::cell::{Cell, RefCell};
+
+use kthread_cpus_core::books::{Books, List, Refusal, Spare, Thread};
+use kthread_cpus_core::table::Table;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// More CPUs than fit in a word.
+const CPUS: usize = 70;
+const WORDS: usize = 2;
+const NODES: usize = 3;
+const THREADS: usize = 24;
+
+type Set = u128;
+const POSSIBLE: Set = (1 << CPUS) - 1;
+
+fn words(set: Set) -> [usize; WORDS] {
+    [set as usize, (set >> 64) as usize]
+}
+
+fn mask(set: Set) -> Table<usize> {
+    let mut mask = Table::filled(0, WORDS).expect("there is memory");
+
+    mask.copy_from_slice(&words(set));
+    mask
+}
+
+/// What the books are made to believe is a thread.
+#[derive(Default)]
+struct Fake {
+    entry: Cell<u32>,
+    stray: Cell<u32>,
+    allowed: RefCell<Vec<usize>>,
+    /// How often it was told where to run, and how often that was where it was.
+    told: Cell<u32>,
+    in_vain: Cell<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Handle<'a>(&'a Fake);
+
+impl Thread for Handle<'_> {
+    fn entry(self) -> u32 {
+        self.0.entry.get()
+    }
+
+    fn set_entry(self, entry: u32) {
+        self.0.entry.set(entry);
+    }
+
+    fn stray(self) -> u32 {
+        self.0.stray.get()
+    }
+
+    fn set_stray(self, stray: u32) {
+        self.0.stray.set(stray);
+    }
+
+    fn allow(self, allowed: &[usize]) {
+        self.0.told.set(self.0.told.get() + 1);
+        if *self.0.allowed.borrow() == allowed {
+            self.0.in_vain.set(self.0.in_vain.get() + 1);
+        }
+        *self.0.allowed.borrow_mut() = allowed.to_vec();
+    }
+}
+
+struct Handles<'a>(Vec<Handle<'a>>);
+
+impl<'a> List for Handles<'a> {
+    type Thread = Handle<'a>;
+
+    const EMPTY: Self = Self(Vec::new());
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, thread: Handle<'a>) {
+        assert!(!self.0.iter().any(|other| core::ptr::eq(other.0, thread.0)));
+        self.0.push(thread);
+    }
+
+    fn remove(&mut self, thread: Handle<'a>) {
+        let at = self
+            .0
+            .iter()
+            .position(|other| core::ptr::eq(other.0, thread.0))
+            .expect("the thread is in this list");
+        self.0.remove(at);
+    }
+
+    fn for_each(&self, with: impl FnMut(Handle<'a>)) {
+        self.0.iter().copied().for_each(with);
+    }
+}
+
+/// What happens.
+#[derive(Clone, Debug)]
+enum Event {
+    Enrol(usize, Option<usize>),
+    Leave(usize),
+    Prefer(usize, Set),
+    Update(usize, Set),
+    Restrict(usize, Set),
+    Online(usize),
+    Offline(usize),
+    Confine(Option<Set>),
+    Isolate(Set),
+    Node(usize, usize),
+}
+
+/// Sets that are often equal, often overlap and are sometimes empty or full.
+fn sets() -> impl Strategy<Value = Set> {
+    prop_oneof![
+        4 => (0..8usize, 0..4usize).prop_map(|(first, count)| ((1 << count) - 1) << first),
+        2 => (60..CPUS, 1..10usize).prop_map(|(first, count)| (((1 << count) - 1) << first) & POSSIBLE),
+        2 => any::<u128>().prop_map(|set| set & POSSIBLE),
+        1 => Just(POSSIBLE),
+    ]
+}
+
+/// A few CPUs come and go much more often than the others.
+fn cpus() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => 0..8usize, 1 => 0..CPUS]
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let thread = 0..THREADS;
+    let node = prop_oneof![Just(None), (0..NODES + 1).prop_map(Some)];
+
+    prop_oneof![
+        6 => (thread.clone(), node).prop_map(|(thread, node)| Event::Enrol(thread, node)),
+        2 => thread.clone().prop_map(Event::Leave),
+        4 => (thread.clone(), sets()).prop_map(|(thread, set)| Event::Prefer(thread, set)),
+        2 => (thread.clone(), sets()).prop_map(|(thread, set)| Event::Update(thread, set)),
+        2 => (thread, sets()).prop_map(|(thread, set)| Event::Restrict(thread, set)),
+        6 => cpus().prop_map(Event::Online),
+        6 => cpus().prop_map(Event::Offline),
+        1 => prop::option::of(sets().prop_filter("a list has a CPU", |set| *set != 0))
+            .prop_map(Event::Confine),
+        1 => sets().prop_map(Event::Isolate),
+        1 => (cpus(), 0..NODES).prop_map(|(cpu, node)| Event::Node(cpu, node)),
+    ]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Preference {
+    Nothing,
+    Node(usize),
+    Mask(Set),
+}
+
+/// What user space wants, and whether that was nowhere where the thread may run.
+type Wish = (Set, bool);
+
+/// All that was asked for, and the specification's section 3 word for word.
+struct Oracle {
+    confined: Option<Set>,
+    isolated: Set,
+    online: Set,
+    node_of: [usize; CPUS],
+    threads: Vec<Option<(Preference, Option<Wish>)>>,
+}
+
+impl Oracle {
+    fn housekeeping(&self) -> Set {
+        POSSIBLE & !self.isolated
+    }
+
+    fn node(&self, node: usize) -> Set {
+        (0..CPUS)
+            .filter(|cpu| self.node_of[*cpu] == node)
+            .fold(0, |set, cpu| set | 1 << cpu)
+    }
+
+    fn effective(&self, preference: Preference) -> Set {
+        let kernel = self.kernel();
+        let preferred = match preference {
+            Preference::Nothing => None,
+            Preference::Node(node) => Some(self.node(node)),
+            Preference::Mask(set) => Some(set),
+        };
+
+        preferred
+            .map(|set| set & kernel)
+            .into_iter()
+            .chain([kernel, self.housekeeping()])
+            .find(|set| set & self.online != 0)
+            .unwrap_or(POSSIBLE)
+    }
+
+    /// What becomes of a request to run on `set`; `None` if it is refused.
+    fn granted(&self, preference: Preference, set: Set) -> Option<Wish> {
+        if set & self.effective(preference) & self.online != 0 {
+            Some((set, false))
+        } else if self.confined.is_none() && set & self.online != 0 {
+            Some((set, true))
+        } else {
+            None
+        }
+    }
+
+    fn allowed(&self, preference: Preference, wish: Option<Wish>) -> Set {
+        let effective = self.effective(preference);
+
+        match wish {
+            Some((set, true)) if set & self.online != 0 => set,
+            Some((set, false)) if set & effective & self.online != 0 => set & effective,
+            _ => effective,
+        }
+    }
+
+    fn kernel(&self) -> Set {
+        self.confined.unwrap_or(POSSIBLE) & self.housekeeping()
+    }
+
+    /// Changes the masks that administrators set.
+    fn administer(&mut self, with: impl FnOnce(&mut Self)) {
+        let before = self.kernel();
+
+        with(self);
+        if self.kernel() != before || self.confined.is_some() {
+            for (_, wish) in self.threads.iter_mut().flatten() {
+                *wish = wish.map(|(set, _)| (set, false));
+            }
+        }
+    }
+}
+
+/// Calls `with` until there is room, at most twice.
+fn until_room<'a>(
+    set: Set,
+    mut with: impl FnMut(&mut Spare<Handles<'a>>) -> Result<(), Refusal>,
+) -> (Result<(), Refusal>, bool) {
+    let mut spare = Spare::new(Some(mask(set)));
+
+    match with(&mut spare) {
+        Err(Refusal::Short) => {
+            spare.fill().expect("there is memory");
+            (with(&mut spare), true)
+        }
+        result => (result, false),
+    }
+}
+
+fn tell(books: &mut Books<Handles<'_>>, oracle: &Oracle) {
+    books.change(|masks| {
+        masks.possible.copy_from_slice(&words(POSSIBLE));
+        masks
+            .confined
+            .copy_from_slice(&words(oracle.confined.unwrap_or(POSSIBLE)));
+        masks
+            .housekeeping
+            .copy_from_slice(&words(oracle.housekeeping()));
+        masks.usable.copy_from_slice(&words(oracle.online));
+        masks.strict = oracle.confined.is_some();
+    });
+}
+
+fn tell_nodes(books: &mut Books<Handles<'_>>, oracle: &Oracle) {
+    books.change_nodes(|node, cpus| cpus.copy_from_slice(&words(oracle.node(node))));
+}
+
+fn new_books<'a>(oracle: &Oracle) -> Books<Handles<'a>> {
+    let mut books = Books::new(NODES, WORDS).expect("there is memory");
+
+    tell_nodes(&mut books, oracle);
+    tell(&mut books, oracle);
+    books
+}
+
+fn machine() -> Oracle {
+    let mut node_of = [0; CPUS];
+
+    for (cpu, node) in node_of.iter_mut().enumerate() {
+        // The last node has no CPU at first.
+        *node = usize::from(cpu >= 4);
+    }
+    Oracle {
+        confined: None,
+        isolated: 0,
+        online: POSSIBLE,
+        node_of,
+        threads: vec![None; THREADS],
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_thread_is_where_the_specification_says(events in vec(events(), 1..300)) {
+        let fakes: Vec<Fake> = (0..THREADS).map(|_| Fake::default()).collect();
+        let mut oracle = machine();
+        let mut books = new_books(&oracle);
+
+        for event in events {
+            let before: Vec<u32> = fakes.iter().map(|fake| fake.in_vain.get()).collect();
+            let mut may_be_in_vain = true;
+
+            match event {
+                Event::Enrol(thread, node) => {
+                    if oracle.threads[thread].is_none() {
+                        let preference = match node {
+                            Some(node) if node < NODES => Preference::Node(node),
+                            // A node that nobody knows.
+                            _ => Preference::Nothing,
+                        };
+
+                        books.enrol(Handle(&fakes[thread]), node);
+                        oracle.threads[thread] = Some((preference, None));
+                    }
+                }
+                Event::Leave(thread) => {
+                    // Also when it is not in the books.
+                    books.leave(Handle(&fakes[thread]), &mut Spare::new(None));
+                    oracle.threads[thread] = None;
+                }
+                Event::Prefer(thread, set) => {
+                    let handle = Handle(&fakes[thread]);
+                    let expected = match &mut oracle.threads[thread] {
+                        None => Err(Refusal::Unknown),
+                        Some((Preference::Mask(_), _)) => Err(Refusal::Taken),
+                        Some((preference, _)) => {
+                            *preference = Preference::Mask(set);
+                            Ok(())
+                        }
+                    };
+
+                    let (result, _) = until_room(set, |spare| books.prefer(handle, spare));
+                    prop_assert_eq!(result, expected);
+                }
+                Event::Update(thread, set) => {
+                    let handle = Handle(&fakes[thread]);
+                    let expected = match &mut oracle.threads[thread] {
+                        None => Err(Refusal::Unknown),
+                        Some((Preference::Nothing, _)) => Err(Refusal::Indifferent),
+                        Some((preference, _)) => {
+                            *preference = Preference::Mask(set);
+                            Ok(())
+                        }
+                    };
+
+                    let (result, _) = until_room(set, |spare| books.update(handle, spare));
+                    prop_assert_eq!(result, expected);
+                }
+                Event::Restrict(thread, set) => {
+                    let handle = Handle(&fakes[thread]);
+                    let expected = match oracle.threads[thread] {
+                        None => Err(Refusal::Unknown),
+                        Some((preference, _)) if set == POSSIBLE => {
+                            oracle.threads[thread] = Some((preference, None));
+                            Ok(())
+                        }
+                        Some((preference, _)) => match oracle.granted(preference, set) {
+                            None => Err(Refusal::Unusable),
+                            wish => {
+                                oracle.threads[thread] = Some((preference, wish));
+                                Ok(())
+                            }
+                        },
+                    };
+
+                    let (result, _) = until_room(set, |spare| books.restrict(handle, spare));
+                    prop_assert_eq!(result, expected);
+                }
+                Event::Online(cpu) => {
+                    oracle.online |= 1 << cpu;
+                    tell(&mut books, &oracle);
+                    may_be_in_vain = false;
+                }
+                Event::Offline(cpu) => {
+                    // One CPU always stays.
+                    if oracle.online & !(1 << cpu) != 0 {
+                        oracle.online &= !(1 << cpu);
+                    }
+                    tell(&mut books, &oracle);
+                    may_be_in_vain = false;
+                }
+                Event::Confine(confined) => {
+                    oracle.administer(|oracle| oracle.confined = confined);
+                    tell(&mut books, &oracle);
+                }
+                Event::Isolate(set) => {
+                    oracle.administer(|oracle| oracle.isolated = set);
+                    tell(&mut books, &oracle);
+                }
+                Event::Node(cpu, node) => {
+                    let known = oracle.node_of[cpu] == node;
+
+                    oracle.node_of[cpu] = node;
+                    prop_assert_eq!(books.knows_node(cpu, Some(node)), known);
+                    prop_assert!(books.knows_node(cpu, None));
+                    tell_nodes(&mut books, &oracle);
+                    prop_assert!(books.knows_node(cpu, Some(node)));
+                }
+            }
+
+            for (thread, fake) in fakes.iter().enumerate() {
+                let Some((preference, wish)) = oracle.threads[thread] else {
+                    prop_assert_eq!((fake.entry.get(), fake.stray.get()), (0, 0));
+                    continue;
+                };
+
+                prop_assert_eq!(
+                    &*fake.allowed.borrow(),
+                    &words(oracle.allowed(preference, wish)),
+                    "thread {} with {:?} and {:?}", thread, preference, wish
+                );
+                // Hotplug touches nobody who stays, unless it is about what user space wishes.
+                prop_assert!(
+                    may_be_in_vain || wish.is_some() || fake.in_vain.get() == before[thread]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn hotplug_within_a_level_touches_nobody() {
+    let fakes: Vec<Fake> = (0..THREADS).map(|_| Fake::default()).collect();
+    let mut oracle = machine();
+    let mut books = new_books(&oracle);
+
+    oracle.confined = Some(0xff);
+    tell(&mut books, &oracle);
+    for (i, fake) in fakes.iter().enumerate() {
+        books.enrol(Handle(fake), [None, Some(0), Some(1)][i % 3]);
+    }
+    let told = || fakes.iter().map(|fake| fake.told.get()).sum::<u32>();
+    let before = told();
+
+    // CPUs 0-3 are on node 0, 4-7 on node 1: one of each stays.
+    for cpu in [0, 1, 2, 5, 6, 7, 8, 69] {
+        oracle.online &= !(1 << cpu);
+        tell(&mut books, &oracle);
+    }
+    assert_eq!(told(), before);
+
+    // The last one of node 1 takes with it those that prefer this, and brings them back.
+    for online in [oracle.online & !(1 << 4), oracle.online] {
+        oracle.online = online;
+        tell(&mut books, &oracle);
+    }
+    assert_eq!(told(), before + 2 * (THREADS as u32 / 3));
+}
+
+#[test]
+fn what_has_left_leaves_room() {
+    let fakes: Vec<Fake> = (0..THREADS).map(|_| Fake::default()).collect();
+    let mut books = new_books(&machine());
+    let mut fill = |first: usize| {
+        let mut short = false;
+
+        for (i, fake) in fakes.iter().enumerate() {
+            let set = 1 << (first + i);
+
+            books.enrol(Handle(fake), None);
+            let (result, was_short) = until_room(set, |spare| books.prefer(Handle(fake), spare));
+            assert_eq!(result, Ok(()));
+            short |= was_short;
+            let (result, was_short) = until_room(set, |spare| books.restrict(Handle(fake), spare));
+            assert_eq!(result, Ok(()));
+            short |= was_short;
+        }
+        for fake in &fakes {
+            books.leave(Handle(fake), &mut Spare::new(None));
+            assert_eq!((fake.entry.get(), fake.stray.get()), (0, 0));
+        }
+        short
+    };
+
+    assert!(fill(0));
+    for first in 1..20 {
+        assert!(!fill(first), "the books grow without need");
+    }
+}
+
+#[test]
+fn equal_preferences_share_an_entry() {
+    let fakes: Vec<Fake> = (0..3).map(|_| Fake::default()).collect();
+    let mut books = new_books(&machine());
+
+    for (fake, set) in fakes.iter().zip([6, 9, 6]) {
+        books.enrol(Handle(fake), None);
+        assert_eq!(
+            until_room(set, |spare| books.prefer(Handle(fake), spare)).0,
+            Ok(())
+        );
+    }
+    assert_eq!(fakes[0].entry.get(), fakes[2].entry.get());
+    assert_ne!(fakes[0].entry.get(), fakes[1].entry.get());
+}
+
+#[test]
+fn confining_calls_back_who_is_elsewhere() {
+    let fake = Fake::default();
+    let mut oracle = machine();
+    let mut books = new_books(&oracle);
+    let place =
+        |books: &mut Books<_>| until_room(1 << 10, |spare| books.restrict(Handle(&fake), spare)).0;
+
+    // CPU 10 is not on node 0.
+    books.enrol(Handle(&fake), Some(0));
+    assert_eq!(place(&mut books), Ok(()));
+    assert_eq!(*fake.allowed.borrow(), words(1 << 10));
+
+    // All CPUs are a confinement as well.
+    oracle.confined = Some(POSSIBLE);
+    tell(&mut books, &oracle);
+    assert_eq!(*fake.allowed.borrow(), words(oracle.node(0)));
+    assert_eq!(place(&mut books), Err(Refusal::Unusable));
+    assert_eq!(*fake.allowed.borrow(), words(oracle.node(0)));
+}
