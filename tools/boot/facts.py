@@ -244,6 +244,58 @@ class LogLine:
 
 
 @dataclass
+class Step:
+    """How things were after one step of guest/steps.c; `threads` has kernel threads only.
+
+    What a thread ran on last is not looked at here: `cpu` is -1.
+    """
+
+    number: int
+    name: str
+    arg: str
+    status: int
+    online: CpuSet
+    isolated: CpuSet
+    present: CpuSet
+    threads: dict[int, Thread] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"step {self.number} ({self.name} {self.arg})".replace(" )", ")")
+
+    @property
+    def managed(self) -> list[Thread]:
+        """The managed kthreads."""
+        return [thread for thread in self.threads.values() if thread.managed]
+
+
+@dataclass
+class Epoch:
+    """A part of the trace: where kernel threads ran while `online` CPUs were in use.
+
+    `kind` is boot, moving (a change is in flight, and `online` and `isolated` are what
+    it leads to) or quiet (none is). `ran` are CPUs and the threads that ran on all of
+    them, by number; with the name of a thread that was still being made.
+    """
+
+    kind: str
+    step: int
+    online: CpuSet
+    isolated: CpuSet
+    switches: int
+    ran: list[tuple[CpuSet, list[tuple[int, bool]]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What the trace amounts to: `lost` events are missing in it."""
+
+    events: int
+    switches: int
+    lost: int
+    cpus: CpuSet
+
+
+@dataclass
 class Facts:
     """Everything that one boot has told."""
 
@@ -257,6 +309,14 @@ class Facts:
     snapshots: list[Snapshot] = field(default_factory=list)
     klog: list[LogLine] = field(default_factory=list)
     log: list[LogLine] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+    sampled: Sampled | None = None
+    # Every kernel thread that a step has seen, by its number.
+    names: dict[int, tuple[str, int]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    # Lines that a test program has printed, by the program.
+    outputs: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def last(self) -> Snapshot:
@@ -406,6 +466,14 @@ def _take(facts: Facts, word: str, values: Mapping[str, str]) -> None:
                 parse_cpus(values["effective"]),
             )
         )
+    elif word == "failed":
+        facts.failures.append(values["text"])
+    elif word == "output":
+        facts.outputs.setdefault(values["of"], []).append(values["line"])
+    elif word in ("step", "kthread", "allowed", "gone"):
+        _take_step(facts, word, values)
+    elif word in ("epoch", "ran", "sampled"):
+        _take_trace(facts, word, values)
     elif word == "thread":
         facts.snapshots[-1].threads.append(
             Thread(
@@ -415,6 +483,59 @@ def _take(facts: Facts, word: str, values: Mapping[str, str]) -> None:
                 allowed=parse_cpus(values["allowed"]),
                 cpu=int(values["cpu"]),
             )
+        )
+
+
+def _take_step(facts: Facts, word: str, values: Mapping[str, str]) -> None:
+    """Puts a fact about a step where it belongs: only what has changed is told."""
+    if word == "step":
+        facts.steps.append(
+            Step(
+                number=int(values["number"]),
+                name=values["name"],
+                arg=values["arg"],
+                status=int(values["status"]),
+                online=parse_cpus(values["online"]),
+                isolated=parse_cpus(values["isolated"]),
+                present=parse_cpus(values["present"]),
+                threads=dict(facts.steps[-1].threads) if facts.steps else {},
+            )
+        )
+    elif word == "kthread":
+        facts.names[int(values["pid"])] = values["name"], int(values["flags"])
+    else:
+        threads = facts.steps[-1].threads
+        for pid in map(int, values["pids"].split(",")):
+            if word == "gone":
+                del threads[pid]
+                continue
+            name, flags = facts.names[pid]
+            threads[pid] = Thread(pid, name, flags, parse_cpus(values["list"]), cpu=-1)
+
+
+def _take_trace(facts: Facts, word: str, values: Mapping[str, str]) -> None:
+    """Puts a fact about the trace where it belongs."""
+    if word == "epoch":
+        facts.epochs.append(
+            Epoch(
+                kind=values["kind"],
+                step=int(values["step"]),
+                online=parse_cpus(values["online"]),
+                isolated=parse_cpus(values["isolated"]),
+                switches=int(values["switches"]),
+            )
+        )
+    elif word == "ran":
+        threads = [thread.partition(":") for thread in values["threads"].split(",")]
+        facts.epochs[-1].ran.append(
+            (parse_cpus(values["cpus"]), [(int(pid), made == "made") for pid, _, made in threads])
+        )
+    else:
+        facts.sampled = Sampled(
+            events=int(values["events"]),
+            switches=int(values["switches"]),
+            lost=int(values["lost"]),
+            cpus=parse_cpus(values["cpus"]),
         )
 
 

@@ -14,6 +14,7 @@ import hashlib
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +51,19 @@ def archive(entries: list[Entry]) -> bytes:
     return bytes(out)
 
 
-def guest_entries(busybox: Path, guest: Path = GUEST) -> list[Entry]:
+def guest_files(guest: Path) -> list[Path]:
+    """Returns what is packed as it is; sources are compiled by scripts/initramfs."""
+    return sorted(path for path in guest.iterdir() if path.is_file() and path.suffix != ".c")
+
+
+def guest_entries(
+    busybox: Path, guest: Path = GUEST, programs: Sequence[Path] = (), extra: Sequence[Entry] = ()
+) -> list[Entry]:
     """Returns what the guest consists of, in a fixed order."""
     applets = subprocess.run(
         [str(busybox), "--list"], check=True, capture_output=True, text=True
     ).stdout.split()
-    scripts = {path.name: path.read_bytes() for path in guest.iterdir() if path.is_file()}
+    scripts = {path.name: path.read_bytes() for path in [*guest_files(guest), *programs]}
     entries = [Entry(name, stat.S_IFDIR | 0o755) for name in DIRECTORIES]
     entries.append(Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)))
     entries.append(Entry("bin/busybox", stat.S_IFREG | 0o755, busybox.read_bytes()))
@@ -70,13 +78,25 @@ def guest_entries(busybox: Path, guest: Path = GUEST) -> list[Entry]:
     entries += [
         Entry(f"kc/umh-{caller}", stat.S_IFLNK | 0o777, b"umh") for caller in ("core", "modprobe")
     ]
-    return entries
+    return [*entries, *extra]
 
 
-def key(busybox: Path, guest: Path = GUEST) -> str:
+def selftest_entries(bash: Path, programs: Sequence[Path]) -> list[Entry]:
+    """Returns what the kernel's own selftests are and what they need."""
+    entries = [
+        Entry("bin/bash", stat.S_IFREG | 0o755, bash.read_bytes()),
+        Entry("selftests", stat.S_IFDIR | 0o755),
+    ]
+    return entries + [
+        Entry(f"selftests/{path.name}", stat.S_IFREG | 0o755, path.read_bytes())
+        for path in sorted(programs)
+    ]
+
+
+def key(busybox: Path, guest: Path = GUEST, others: Sequence[Path] = ()) -> str:
     """Returns a digest of everything that the archive is made from."""
     digest = hashlib.sha256()
-    for path in (Path(__file__), busybox, *sorted(p for p in guest.iterdir() if p.is_file())):
+    for path in (Path(__file__), busybox, *guest_files(guest), *others):
         data = path.read_bytes()
         digest.update(f"{path.name}\0{len(data)}\0".encode())
         digest.update(data)
@@ -87,16 +107,23 @@ def main(argv: list[str] | None = None) -> int:
     """Writes the archive if it is missing or its inputs have changed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--busybox", type=Path, required=True, help="statically linked busybox")
+    parser.add_argument("--program", type=Path, action="append", default=[], help="for /kc")
+    parser.add_argument("--bash", type=Path, help="statically linked bash, for the selftests")
+    parser.add_argument("--selftest", type=Path, action="append", default=[])
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args(argv)
+    if args.selftest and not args.bash:
+        parser.error("--selftest needs --bash")
 
     stamp = args.output.with_name(args.output.name + ".key")
-    wanted = key(args.busybox)
+    others = [*args.program, *args.selftest, *([args.bash] if args.bash else [])]
+    wanted = key(args.busybox, others=others)
     if args.output.exists() and stamp.exists() and stamp.read_text().strip() == wanted:
         return 0
     args.output.parent.mkdir(parents=True, exist_ok=True)
     draft = args.output.with_name(args.output.name + ".new")
-    data = archive(guest_entries(args.busybox))
+    extra = selftest_entries(args.bash, args.selftest) if args.selftest else []
+    data = archive(guest_entries(args.busybox, programs=args.program, extra=extra))
     draft.write_bytes(gzip.compress(data, compresslevel=6, mtime=0))
     draft.replace(args.output)
     stamp.write_text(wanted + "\n")

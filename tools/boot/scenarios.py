@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from zlib import crc32
 
 from facts import FLAGS
-from vm import Machine
+from vm import BOOT_TIMEOUT, Machine
 
 # Every warning names the value; that of an error in the text also the place of it.
 OFFSET = re.compile(r"(?:offset|position|character|at) (?P<offset>\d+)")
@@ -26,11 +27,16 @@ class Boot:
     config: str
     machine: Machine
     append: str
+    # Which guest: the one for everything, or the one that has the kernel's selftests too.
+    guest: str = "initramfs"
+    timeout: float = BOOT_TIMEOUT
 
     @property
     def name(self) -> str:
         """A name for the log."""
-        words = re.sub(r"[^A-Za-z0-9=.,:-]+", "_", self.append.replace("/", "of"))[:100]
+        words = re.sub(r"[^A-Za-z0-9=.,:-]+", "_", self.append.replace("/", "of"))
+        if len(words) > 100:
+            words = f"{words[:91]}-{crc32(words.encode()):08x}"
         m = self.machine
         return f"{self.config}-{m.smp}.{m.maxcpus}.{m.nodes}-{words or 'plain'}"
 

@@ -20,6 +20,7 @@ import selectors
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
@@ -46,8 +47,12 @@ ACCELS = ("auto", "kvm", "tcg", "mttcg")
 # From the end marker to the end of QEMU; after that it is killed, as nobody needs it.
 EXIT_TIMEOUT = 10.0
 
+# QEMU's monitor answers at once, unless the host is very busy.
+QMP_TIMEOUT = 60.0
+
 # What every guest gets: messages go to the serial port, and a panic ends QEMU at once.
-BASE_APPEND = ("console=ttyS0", "panic=-1")
+# The emulated timer may be late on a busy host, which Linux takes for a broken one.
+BASE_APPEND = ("console=ttyS0", "panic=-1", "no_timer_check")
 
 # The guests that are running.
 _running: set[subprocess.Popen[bytes]] = set()
@@ -92,7 +97,8 @@ class Machine:
     """The virtual machine.
 
     `maxcpus` counts the places for absent CPUs too (0: as smp). There is a socket for
-    every node unless `sockets` says otherwise.
+    every node unless `sockets` says otherwise. With `hotplug` the guest can have absent
+    CPUs added: it prints a line with "kcguest: ask add-cpus".
     """
 
     smp: int = 8
@@ -101,6 +107,7 @@ class Machine:
     memory: int = 512
     sockets: int = 0
     cpu: str = "Nehalem"
+    hotplug: bool = False
 
     def __post_init__(self) -> None:
         total = self.maxcpus or self.smp
@@ -122,6 +129,12 @@ class Machine:
         total = self.maxcpus or self.smp
         cores = total // self.nodes
         args = ["-machine", "q35", "-cpu", self.cpu, "-m", f"{self.memory}M"]
+        if self.hotplug:
+            # Linux counts the absent CPUs of QEMU's ACPI tables only in a guest of a
+            # hypervisor that it knows. An emulated one can pass for VMware's: by the
+            # serial number, and by the I/O port that QEMU has for VMware's tools.
+            args = ["-machine", "q35,vmport=on", "-cpu", f"{self.cpu},-hypervisor"]
+            args += ["-m", f"{self.memory}M", "-smbios", "type=1,serial=VMware-guest"]
         sockets = self.sockets or self.nodes
         places = f"sockets={sockets},cores={total // sockets},threads=1"
         args += ["-smp", f"{self.smp},maxcpus={total},{places}"]
@@ -172,16 +185,21 @@ class Console:
         return "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
 
 
-def qemu_command(machine: Machine, guest: Guest, accel: str, qemu: str = QEMU) -> list[str]:
+def qemu_command(
+    machine: Machine, guest: Guest, accel: str, qemu: str = QEMU, monitor: Path | None = None
+) -> list[str]:
     """Returns QEMU's argument list; `accel` is kvm, tcg or mttcg.
 
     Plain tcg runs all CPUs of the guest in one thread: as fast on a small host, and
-    leaves the other cores to other guests. mttcg has a thread for every CPU.
+    leaves the other cores to other guests. mttcg has a thread for every CPU. `monitor` is
+    where QEMU listens for commands.
     """
     accels = {"kvm": "kvm", "tcg": "tcg,thread=single", "mttcg": "tcg,thread=multi"}
     args = [qemu, *machine.arguments(), "-accel", accels[accel]]
     if accel == "kvm":
         args[args.index("-cpu") + 1] = "host"
+    if monitor is not None:
+        args += ["-qmp", f"unix:{monitor},server=on,wait=off"]
     args += ["-kernel", str(guest.kernel), "-initrd", str(guest.initrd)]
     args += ["-append", guest.command_line()]
     args += ["-nodefaults", "-no-user-config", "-display", "none", "-net", "none"]
@@ -212,7 +230,15 @@ def boot(
     """
     accel = choose_accel(guest, accel)
     qemu = find_qemu()
-    console = _run(qemu_command(machine, guest, accel, qemu), accel, timeout, log, on_output)
+    if machine.hotplug:
+        with tempfile.TemporaryDirectory() as scratch:
+            # A path of a socket must be short.
+            monitor = Path(scratch) / "qmp"
+            helper = Helper(monitor, on_output)
+            command = qemu_command(machine, guest, accel, qemu, monitor)
+            console = _run(command, accel, timeout, log, helper.take)
+    else:
+        console = _run(qemu_command(machine, guest, accel, qemu), accel, timeout, log, on_output)
     if accel != "kvm":
         KvmProbe(guest, qemu).confirm_refusal()
     return console
@@ -379,6 +405,80 @@ class KvmProbe:
         known = self._remembered()
         if known and not known.get("works") and not known.get("confirmed"):
             self._remember(works=False, confirmed=True)
+
+
+class Helper:
+    """Does what the guest asks for: "add-cpus" adds all absent CPUs, the lowest first."""
+
+    REQUEST = re.compile(rb"kcguest: ask ([a-z-]+)\r?\n")
+
+    def __init__(self, monitor: Path, on_output: Callable[[bytes], None] | None = None) -> None:
+        self.monitor = monitor
+        self.on_output = on_output
+        self.pending = b""
+
+    def take(self, chunk: bytes) -> None:
+        """Looks for requests in what the guest prints."""
+        if self.on_output:
+            self.on_output(chunk)
+        self.pending += chunk
+        while match := self.REQUEST.search(self.pending):
+            self.pending = self.pending[match.end() :]
+            if match[1] != b"add-cpus":
+                raise BadMachine(f"the guest asks for {match[1].decode()!r}")
+            self.add_cpus()
+        # A request may come in two pieces.
+        self.pending = self.pending[-256:]
+
+    def add_cpus(self) -> None:
+        """Adds every absent CPU."""
+        with Qmp(self.monitor) as qmp:
+            places = qmp.execute("query-hotpluggable-cpus")
+            absent = [place for place in places if "qom-path" not in place]
+            for place in sorted(absent, key=_place):
+                name = "cpu-" + "-".join(map(str, _place(place)))
+                qmp.execute("device_add", driver=place["type"], id=name, **place["props"])
+
+
+def _place(place: dict[str, Any]) -> tuple[int, ...]:
+    """Returns the place of a CPU in the machine, as a key of its order."""
+    return tuple(place["props"].get(f"{unit}-id", 0) for unit in ("socket", "core", "thread"))
+
+
+class Qmp:
+    """A connection to QEMU's monitor, for one command after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(QMP_TIMEOUT)
+        self.socket.connect(str(path))
+        self.stream = self.socket.makefile("rwb")
+
+    def __enter__(self) -> Qmp:
+        self._receive("QMP")
+        self.execute("qmp_capabilities")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.close()
+        self.socket.close()
+
+    def execute(self, command: str, **arguments: object) -> Any:  # noqa: ANN401
+        """Returns the result of a command."""
+        request = {"execute": command, "arguments": arguments}
+        self.stream.write(json.dumps(request).encode() + b"\n")
+        self.stream.flush()
+        return self._receive("return")
+
+    def _receive(self, key: str) -> Any:  # noqa: ANN401
+        """Returns what QEMU answers; events in between are nothing to us."""
+        while line := self.stream.readline():
+            answer = json.loads(line)
+            if "error" in answer:
+                raise BootError(f"QEMU refuses a command: {answer['error']['desc']}")
+            if key in answer:
+                return answer[key]
+        raise BootError("QEMU has closed its monitor")
 
 
 def stop_all() -> None:

@@ -104,6 +104,51 @@ do_read() {
 	awk -v what=file -f /kc/facts.awk "$1" >>"$facts"
 }
 
+# steps:STEP;STEP...: changes of CPUs and what becomes of the kernel threads, see steps.c
+do_steps() {
+	mount -t tracefs tracefs /sys/kernel/tracing
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup
+	echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control
+	local IFS=';'
+	set -f
+	# shellcheck disable=SC2086
+	set -- $1
+	set +f
+	/kc/steps "$@" >>"$facts" 2>/run/steps.err || {
+		fact failed text="$(encode </run/steps.err)" >>"$facts"
+		return 1
+	}
+}
+
+# insmod:FILE
+do_insmod() {
+	insmod "$1"
+}
+
+# selftest:NAME~ARGUMENT...: one of the kernel's own, and what it prints
+do_selftest() {
+	local IFS='~' name status=0 line
+	set -f
+	# shellcheck disable=SC2086
+	set -- $1
+	set +f
+	unset IFS
+	name=$1
+	shift
+	mkdir -p /sys/fs/cgroup
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+	PATH=$PATH:/kc bash "/selftests/$name" "$@" >/run/selftest 2>&1 || status=$?
+	while read -r line; do
+		fact output of="$name" line="$(echo "$line" | encode)"
+	done </run/selftest >>"$facts"
+	return $status
+}
+
+# encode: standard input as one value of a fact
+encode() {
+	tr '\n\t' '  ' | sed 's/ *$//; s/%/%25/g; s/ /%20/g'
+}
+
 # umh: what two usermode helpers that the kernel starts itself see: the pipe
 # for a core dump, and modprobe for a file system that nobody has.
 do_umh() {

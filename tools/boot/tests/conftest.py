@@ -18,8 +18,10 @@ sys.dont_write_bytecode = True
 import vm  # noqa: E402
 from facts import Facts, FactsError, parse  # noqa: E402
 from scenarios import Boot, Scenario  # noqa: E402
+from sequences import Sequence  # noqa: E402
 
 INITRD = vm.BUILD / "initramfs.cpio.gz"
+MODULES = vm.BUILD / "kcload"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("boot")
     group.addoption("--out", type=Path, default=vm.BUILD / "out", help="the kernels: OUT/CONFIG")
     group.addoption("--initrd", type=Path, default=INITRD)
+    group.addoption("--modules", type=Path, default=MODULES, help="guests with the module kcload")
     group.addoption("--accel", choices=vm.ACCELS, default=os.environ.get("ACCEL") or "auto")
 
 
@@ -36,6 +39,7 @@ class Boots:
 
     out: Path
     initrd: Path
+    modules: Path
     accel: str
     pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1))
@@ -45,6 +49,12 @@ class Boots:
     def image(self, config: str) -> Path:
         """The kernel of a configuration."""
         return self.out / config / "arch/x86/boot/bzImage"
+
+    def archive(self, boot: Boot) -> Path:
+        """The root file system of a guest; that with the module kcload is for one kernel."""
+        if boot.guest == "kcload":
+            return self.modules / f"initramfs-{boot.config}.cpio.gz"
+        return self.initrd.with_name(self.initrd.name.replace("initramfs", boot.guest, 1))
 
     def request(self, boot: Boot) -> Future[Facts]:
         """Makes a boot soon, unless it is made already."""
@@ -63,9 +73,9 @@ class Boots:
         image = self.image(boot.config)
         if not image.is_file():
             raise vm.NoQemu(f"there is no kernel {image}: make kernel CONFIG={boot.config}")
-        guest = vm.Guest(image, self.initrd, boot.append)
+        guest = vm.Guest(image, self.archive(boot), boot.append)
         log = vm.LOGS / "boot" / f"{boot.name}.log"
-        console = vm.boot(guest, boot.machine, log, accel=self.accel)
+        console = vm.boot(guest, boot.machine, log, accel=self.accel, timeout=boot.timeout)
         try:
             return parse(console.text)
         except FactsError as error:
@@ -80,22 +90,28 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     config = session.config
-    boots = Boots(config.getoption("out"), config.getoption("initrd"), config.getoption("accel"))
+    boots = Boots(
+        out=config.getoption("out"),
+        initrd=config.getoption("initrd"),
+        modules=config.getoption("modules"),
+        accel=config.getoption("accel"),
+    )
     config.stash[BOOTS] = boots
     wanted: list[Boot] = []
     for item in session.items:
         for value in getattr(getattr(item, "callspec", None), "params", {}).values():
             if isinstance(value, Scenario):
                 wanted += [value.boot, value.plain]
+            elif isinstance(value, Sequence):
+                wanted += [value.boot, value.reference]
+            elif isinstance(value, Boot):
+                wanted.append(value)
     if not wanted:
         return
     # A guest that is older than its sources would test something else.
     if boots.initrd == INITRD:
-        made = subprocess.run(
-            [str(vm.ROOT / "scripts/initramfs")], stderr=subprocess.PIPE, text=True, check=False
-        )
-        if made.returncode:
-            pytest.exit(f"the initramfs cannot be made: {made.stderr.strip()}", returncode=3)
+        for guest in sorted({boot.guest for boot in wanted} | {"initramfs"}):
+            _make(guest, sorted({boot.config for boot in wanted if boot.guest == guest}))
     # Whether KVM works is found out once, not by two boots at a time.
     first = boots.image(wanted[0].config)
     if boots.accel == "auto" and first.is_file() and boots.initrd.is_file():
@@ -105,6 +121,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             pytest.exit(str(error), returncode=error.status)
     for boot in wanted:
         boots.request(boot)
+
+
+def _make(guest: str, configs: list[str]) -> None:
+    """Makes the root file system of a guest if it is older than its sources."""
+    command = ["scripts/kcload", *configs] if guest == "kcload" else ["scripts/initramfs", guest]
+    made = subprocess.run(
+        [str(vm.ROOT / command[0]), *command[1:]], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        pytest.exit(f"{' '.join(command)} failed: {made.stderr.strip()}", returncode=3)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -6,7 +6,16 @@ from __future__ import annotations
 import pytest
 
 import facts
-from facts import FactsError, LogLine, Option, format_cpus, parse, parse_cpus, parse_mask
+from facts import (
+    PF_KTHREAD,
+    FactsError,
+    LogLine,
+    Option,
+    format_cpus,
+    parse,
+    parse_cpus,
+    parse_mask,
+)
 
 THREAD = "@kc thread pid={pid} name={name} flags={flags} state=S cpu={cpu} allowed={allowed}"
 
@@ -296,3 +305,54 @@ def test_new_complaints() -> None:
     )
     assert len(facts.new_complaints(new, old)) == 1
     assert facts.new_complaints(old, new) == []
+
+
+def test_steps() -> None:
+    """Each step has all kernel threads, although only what has changed is told."""
+    lines = [
+        "begin version=1 kernel=7.3.4",
+        "step number=0 name=start arg= status=0 online=0-3 isolated= present=0-3",
+        f"kthread pid=2 name=kthreadd flags={PF_KTHREAD}",
+        f"kthread pid=9 name=old%20one flags={PF_KTHREAD}",
+        "allowed list=0-3 pids=2,9",
+        "step number=1 name=write arg=a:b%20c status=22 online=0-2 isolated=1 present=0-3",
+        "allowed list=0 pids=2",
+        "gone pids=9",
+        "epoch kind=moving step=1 online=0-2 isolated=1 switches=7",
+        "ran cpus=0,2 threads=2,0:made",
+        "sampled events=8 switches=7 lost=1 cpus=0,2",
+        "output of=join line=left=0%20wrong=0",
+        "failed text=no%20room",
+    ]
+    output = "\n".join(f"@kc {line}" for line in lines)
+    facts = parse(f"{output}\n@kc end count={len(lines)}\n")
+    first, second = facts.steps
+    assert {t.name: t.allowed for t in first.managed} == {
+        "kthreadd": frozenset({0, 1, 2, 3}),
+        "old one": frozenset({0, 1, 2, 3}),
+    }
+    assert [(t.name, t.allowed) for t in second.managed] == [("kthreadd", frozenset({0}))]
+    assert (second.arg, second.status, second.isolated) == ("a:b c", 22, frozenset({1}))
+    assert str(second) == "step 1 (write a:b c)"
+    assert facts.epochs[0].ran == [(frozenset({0, 2}), [(2, False), (0, True)])]
+    assert facts.sampled is not None
+    assert (facts.sampled.lost, facts.sampled.cpus) == (1, frozenset({0, 2}))
+    assert facts.outputs == {"join": ["left=0 wrong=0"]}
+    assert facts.failures == ["no room"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gone pids=7",
+        "allowed list=0 pids=7",
+        "step number=1 name=x arg= status=0 online=0",
+        "ran cpus=0 threads=2",
+    ],
+)
+def test_broken_steps(line: str) -> None:
+    """A fact about what no step or epoch has told is an error."""
+    start = "step number=0 name=start arg= status=0 online=0 isolated= present=0"
+    text = f"@kc begin version=1 kernel=7\n@kc {start}\n@kc {line}\n@kc end count=3\n"
+    with pytest.raises(FactsError):
+        parse(text)

@@ -57,6 +57,28 @@ def test_guest(busybox: Path) -> None:
     assert {"kc/actions.sh", "kc/facts.awk", "kc/umh"} <= found.keys()
 
 
+def test_programs(busybox: Path, tmp_path: Path) -> None:
+    """Sources of programs stay out; programs, and selftests with their shell, go in."""
+    program, bash, selftest = (tmp_path / name for name in ("steps", "bash-static", "a-test.sh"))
+    for path in (program, bash, selftest):
+        path.write_text(path.name)
+    extra = initramfs.selftest_entries(bash, [selftest])
+    entries = initramfs.guest_entries(busybox, programs=[program], extra=extra)
+    found = members(initramfs.archive(entries))
+    assert not [name for name in found if name.endswith(".c")]
+    assert found["kc/steps"] == (stat.S_IFREG | 0o755, b"steps")
+    assert found["bin/bash"][1] == b"bash-static"
+    assert found["selftests/a-test.sh"] == (stat.S_IFREG | 0o755, b"a-test.sh")
+
+
+def test_selftests_need_bash(busybox: Path, tmp_path: Path) -> None:
+    """Selftests without their shell are refused."""
+    words = ["--busybox", str(busybox), "--output", str(tmp_path / "a.gz"), "--selftest", "x"]
+    with pytest.raises(SystemExit) as caught:
+        initramfs.main(words)
+    assert caught.value.code == 2
+
+
 def test_reproducible_and_lazy(busybox: Path, tmp_path: Path) -> None:
     """Equal inputs give equal bytes; nothing is written when nothing has changed."""
     outputs = [tmp_path / name for name in ("a.gz", "b.gz")]

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -72,7 +75,7 @@ def test_command(tmp_path: Path) -> None:
     """The command is a list in which the guest's words stay one argument."""
     guest = Guest(tmp_path / "a kernel", tmp_path / "initrd", 'kthread_cpus="0, 1"')
     args = vm.qemu_command(Machine(), guest, "tcg")
-    assert values(args, "-append") == ['console=ttyS0 panic=-1 kthread_cpus="0, 1"']
+    assert values(args, "-append") == ['console=ttyS0 panic=-1 no_timer_check kthread_cpus="0, 1"']
     assert values(args, "-kernel") == [str(tmp_path / "a kernel")]
     assert values(args, "-accel") == ["tcg,thread=single"]
     assert "-no-reboot" in args
@@ -143,6 +146,79 @@ def test_missing_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(vm.NoQemu, match="qemu-system-x86"):
         vm.find_qemu()
+
+
+def test_hotplug_machine(tmp_path: Path) -> None:
+    """A machine whose CPUs are added takes commands, and has absent CPUs that Linux counts."""
+    machine = Machine(smp=4, maxcpus=8, hotplug=True)
+    args = vm.qemu_command(
+        machine, Guest(tmp_path / "k", tmp_path / "i"), "tcg", monitor=tmp_path / "s"
+    )
+    assert values(args, "-qmp") == [f"unix:{tmp_path / 's'},server=on,wait=off"]
+    assert values(args, "-machine") == ["q35,vmport=on"]
+    assert values(args, "-cpu") == ["Nehalem,-hypervisor"]
+    assert values(args, "-smbios")[0].startswith("type=1,serial=VMware-")
+    assert "-qmp" not in vm.qemu_command(Machine(), Guest(tmp_path, tmp_path), "tcg")
+
+
+class Monitor(threading.Thread):
+    """Stands in for QEMU's monitor: two places for CPUs are empty, and one is not."""
+
+    def __init__(self, path: Path, refuse: bool = False) -> None:
+        super().__init__(daemon=True)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.refuse = refuse
+        self.added: list[dict[str, object]] = []
+        self.start()
+
+    def run(self) -> None:
+        """Answers one client."""
+        places = [
+            {"type": "c", "props": {"socket-id": 1, "core-id": 1}},
+            {"type": "c", "props": {"socket-id": 1, "core-id": 0}},
+            {"type": "c", "props": {"socket-id": 0, "core-id": 0}, "qom-path": "/machine"},
+        ]
+        with self.listener.accept()[0].makefile("rwb") as stream:
+            stream.write(b'{"QMP": {}}\n')
+            stream.flush()
+            for line in stream:
+                request = json.loads(line)
+                answer: dict[str, object] = {"return": {}}
+                if request["execute"] == "query-hotpluggable-cpus":
+                    answer = {"return": places}
+                if request["execute"] == "device_add":
+                    self.added.append(request["arguments"])
+                    if self.refuse:
+                        answer = {"error": {"desc": "no such place"}}
+                stream.write(b'{"event": "POWER"}\n' + json.dumps(answer).encode() + b"\n")
+                stream.flush()
+
+
+def test_add_cpus(tmp_path: Path) -> None:
+    """The guest's request adds what is absent, in order, even when it comes in pieces."""
+    monitor = Monitor(tmp_path / "s")
+    seen: list[bytes] = []
+    helper = vm.Helper(tmp_path / "s", seen.append)
+    for chunk in (b"[1.0] kcguest: ask add", b"-cpus\r", b"\nmore\n"):
+        helper.take(chunk)
+    assert [(a["socket-id"], a["core-id"]) for a in monitor.added] == [(1, 0), (1, 1)]
+    assert {a["driver"] for a in monitor.added} == {"c"}
+    assert b"".join(seen).endswith(b"more\n")
+
+
+def test_qemu_refuses_a_cpu(tmp_path: Path) -> None:
+    """What QEMU says is passed on."""
+    Monitor(tmp_path / "s", refuse=True)
+    with pytest.raises(vm.BootError, match="no such place"):
+        vm.Helper(tmp_path / "s").take(b"kcguest: ask add-cpus\n")
+
+
+def test_unknown_request(tmp_path: Path) -> None:
+    """A request that nobody knows ends the boot."""
+    with pytest.raises(vm.BootError, match="make-tea"):
+        vm.Helper(tmp_path / "s").take(b"kcguest: ask make-tea\n")
 
 
 class TestProbe:
