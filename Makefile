@@ -11,6 +11,7 @@ SHELL := /bin/sh
 # Variables, with their defaults where a script does not set them.
 CONFIG ?= on
 export KTHREAD_CPUS SMP NODES APPEND ACCEL SETUP KERNEL_TREE LINUX_VERSION LINUX_SHA256 LINUX_SUITES
+export IMAGES COUNTS ROUNDS REPEAT
 
 .PHONY: help
 help:
@@ -29,6 +30,7 @@ help:
 	@echo '  make import-sources   sources edited here -> the working tree of build/linux'
 	@echo '  make check    patches, sources and tree agree; checkpatch, rustfmt, clippy, host lints'
 	@echo '  make bisect   after each patch: build with the option on and off, boot both (long)'
+	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
 	@echo '  make clean    remove what was built; keep the source, the tree and the tools'
 	@echo '  make distclean   remove build/ (refuses to lose work in build/linux)'
 	@echo
@@ -40,6 +42,9 @@ help:
 	@echo '  ACCEL=auto         auto, kvm or tcg; auto takes KVM only when a probe boots with it'
 	@echo 'Variables of make kernel:'
 	@echo '  CONFIG=on          on, off, kunit, base (without the option, unpatched trees too), clippy'
+	@echo 'Variables of make bench:'
+	@echo '  IMAGES=1           images of each kernel that differ only in layout; 5 for the limits'
+	@echo '  COUNTS=0,64,...    numbers of managed kthreads; ROUNDS=2000 and REPEAT=3 of what is timed'
 	@echo 'Variables of all that need tools or the source:'
 	@echo '  SETUP=no           install nothing, list what is missing'
 	@echo '  KERNEL_TREE=DIR    take the kernel from this git tree or unpacked tarball (only read)'
@@ -50,7 +55,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export import-sources check bisect clean distclean
+.PHONY: setup setup-run source tree kernel run test export import-sources check bisect bench clean distclean
 setup:
 	@scripts/setup test
 
@@ -83,6 +88,9 @@ check: setup tree
 
 bisect: setup tree
 	@scripts/bisect
+
+bench: tree
+	@scripts/bench
 
 clean:
 	@scripts/clean

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Measures kernel images under QEMU's -icount and compares patched with unpatched.
+
+    bench.py measure --base DIR... --patched DIR... --results build/results
+    bench.py check --results build/results
+
+DIR holds the bzImage and the initrd of one image. Images of one kernel differ in
+nothing but their layout, and the median over them is what counts. `check` compares
+bench.json with the limits in figures.py. Exit status: 0 all limits are kept, 1 one is
+not, 2 nothing could be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "boot"))
+
+import figures
+
+import vm
+
+# Pointers in the trace must tell one object from another.
+BOOT = "rdinit=/kc/bench quiet no_hash_pointers"
+# An emulated machine that counts instructions is slow, and shares its host.
+TIMEOUT = 3600.0
+LOCK_STEP = ("-icount", "shift=0,sleep=off")
+# The clock chip too, else the kernel waits for the host's second to begin.
+CLOCK = ("-rtc", "base=2026-01-01T00:00:00,clock=vm")
+
+
+class CountingMachine(vm.Machine):
+    """A machine whose clock is the number of instructions it has executed."""
+
+    def arguments(self) -> list[str]:
+        """Returns QEMU's arguments."""
+        return [*super().arguments(), *LOCK_STEP, *CLOCK]
+
+
+MACHINE = CountingMachine(smp=4, nodes=1, memory=1024)
+
+
+def measure(image: Path, log: Path, append: str) -> figures.Figures:
+    """Boots an image and returns its figures."""
+    guest = vm.Guest(image / "bzImage", image / "initrd", append)
+    # tcg is one thread for all CPUs, without which -icount does not work.
+    console = vm.boot(guest, MACHINE, log, accel="tcg", timeout=TIMEOUT)
+    return figures.read_console(console.text)
+
+
+def report(results: dict[str, object]) -> str:
+    """Returns the markdown report of bench.json."""
+    runs = results["runs"]
+    return "\n".join(
+        [
+            "<!-- SPDX-License-Identifier: GPL-2.0 -->",
+            "# What the affinity of kernel threads costs",
+            "",
+            f"Measured on {results['date']} with `{results['command']}` in QEMU with "
+            f"`{' '.join(LOCK_STEP)}`, in instructions",
+            f"(memory in bytes), {MACHINE.smp} CPUs; the median over "
+            f"{len(runs['base'])} images of the unpatched and {len(runs['patched'])}",
+            "of the patched kernel, which differ only in their layout. The step is the state "
+            "`kthreads:online` of",
+            "CPU hotplug, from the tracepoint cpuhp_enter to cpuhp_exit.",
+            "",
+            figures.table(results["base"], results["patched"]),
+            "",
+        ]
+    )
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a file, whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def run_measure(args: argparse.Namespace) -> int:
+    """The command `measure`."""
+    append = (
+        f"{BOOT} kcbench.counts={args.counts} kcbench.rounds={args.rounds} "
+        f"kcbench.repeat={args.repeat}"
+    )
+    sides = {"base": args.base, "patched": args.patched}
+    runs: dict[str, list[figures.Figures]] = {side: [] for side in sides}
+    # By turns, so that an interrupted measurement is seen early and on both sides.
+    turns = [(side, number, image) for side in sides for number, image in enumerate(sides[side])]
+    for side, number, image in sorted(turns, key=lambda turn: turn[1]):
+        log = args.results / f"bench-{side}-{number}.log"
+        print(f"    {side} {number}: {image} ...", flush=True)
+        runs[side].append(measure(image, log, append))
+    results = {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "command": args.command_line,
+        "runs": runs,
+        **{side: figures.medians(values) for side, values in runs.items()},
+    }
+    args.results.mkdir(parents=True, exist_ok=True)
+    write(args.results / "bench.json", json.dumps(results, indent=1) + "\n")
+    write(args.results / "bench.md", report(results))
+    print(figures.table(results["base"], results["patched"]))
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """The command `check`."""
+    results = json.loads((args.results / "bench.json").read_text())
+    verdicts = figures.check(results["base"], results["patched"])
+    for verdict in verdicts:
+        print(verdict)
+    broken = sum(not verdict.kept for verdict in verdicts)
+    print(f"{len(verdicts) - broken} limits kept, {broken} broken")
+    return 1 if broken else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; see the head of this file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("measure", help="measure images and write the results")
+    command.add_argument("--base", type=Path, nargs="+", required=True, help="unpatched images")
+    command.add_argument("--patched", type=Path, nargs="+", required=True, help="patched images")
+    command.add_argument("--results", type=Path, required=True, help="directory")
+    command.add_argument("--counts", default="0,64,1024,4096,8192", help="numbers of kthreads")
+    command.add_argument("--rounds", type=int, default=2000, help="of create + run + stop")
+    command.add_argument("--repeat", type=int, default=3, help="times that the CPU goes and comes")
+    command.add_argument("--command-line", default="make bench", help="for the report")
+    command.set_defaults(run=run_measure)
+    command = commands.add_parser("check", help="compare the results with the limits")
+    command.add_argument("--results", type=Path, required=True, help="directory")
+    command.set_defaults(run=run_check)
+    args = parser.parse_args(argv)
+
+    vm.raise_on_term()
+    try:
+        return args.run(args)
+    except (vm.BootError, figures.BadOutput, OSError, ValueError, KeyError) as error:
+        print(f"bench.py: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Reads the "@kb" lines of the measuring guest and makes figures of them.
+
+A figure has a name such as `step/online/stay/8192`. Everything but memory is in
+instructions: under `-icount shift=0` a guest's nanosecond is one of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+Figures = dict[str, float]
+
+STEP_LINE = re.compile(
+    r"trace go=(?P<go>\w+) case=(?P<case>\w+) count=(?P<count>\d+) "
+    r".*\s(?P<time>\d+): cpuhp_(?P<edge>enter|exit): +cpu: (?P<cpu>\d+) "
+)
+BOOT_LINE = re.compile(r"boot \[ *(\d+)\.(\d{6})\] Run \S+ as init process$")
+
+
+class BadOutput(Exception):
+    """The guest did not measure what it should have."""
+
+
+def words(text: str) -> dict[str, str]:
+    """Returns the KEY=VALUE words of a line."""
+    return dict(word.split("=", 1) for word in text.split() if "=" in word)
+
+
+def guest_lines(console: str) -> list[str]:
+    """Returns what the guest says with "@kb", in order, without that."""
+    lines = [line for line in console.replace("\r", "").splitlines() if line.startswith("@kb ")]
+    lines = [line.removeprefix("@kb ") for line in lines]
+    for line in lines:
+        if line.startswith("broken "):
+            raise BadOutput(f"the guest says: {line.removeprefix('broken ')}")
+    if not lines or not lines[0].startswith("begin "):
+        raise BadOutput("the guest has not begun to measure")
+    return lines
+
+
+def step_costs(lines: Iterable[str]) -> Figures:
+    """Returns the median cost of the step, for each direction, case and number of threads."""
+    costs: dict[str, list[int]] = {}
+    entered: tuple[str, str, int] | None = None
+    for line in lines:
+        if not line.startswith("trace "):
+            continue
+        match = STEP_LINE.match(line)
+        if match is None:
+            raise BadOutput(f"not a trace line: {line}")
+        name = f"step/{match['go']}/{match['case']}/{match['count']}"
+        time = int(match["time"])
+        if match["edge"] == "enter":
+            if entered is not None:
+                raise BadOutput(f"entered twice: {line}")
+            entered = (name, match["cpu"], time)
+        else:
+            if entered is None or entered[:2] != (name, match["cpu"]):
+                raise BadOutput(f"left but not entered: {line}")
+            costs.setdefault(name, []).append(time - entered[2])
+            entered = None
+    if entered is not None:
+        raise BadOutput(f"entered but not left: {entered[0]}")
+    return {name: median(cost) for name, cost in costs.items()}
+
+
+def check_moves(lines: Iterable[str]) -> None:
+    """Raises BadOutput unless the threads that had to come back were away and came back."""
+    for line in lines:
+        if line.startswith("moved "):
+            word = words(line)
+            if word["before"] == word["after"]:
+                raise BadOutput(f"the threads of case {word['case']} did not move: {line}")
+
+
+def crs_costs(lines: Iterable[str]) -> Figures:
+    """Returns the median cost of create + run + stop, for each kind and number of others."""
+    costs = {}
+    for line in lines:
+        if line.startswith("crs "):
+            word = words(line)
+            costs[f"crs/{word['kind']}/{word['others']}"] = float(word["median"])
+    return costs
+
+
+def boot_cost(lines: Iterable[str]) -> Figures:
+    """Returns the kernel's clock when it starts PID 1, in nanoseconds."""
+    for line in lines:
+        if line.startswith("boot "):
+            match = BOOT_LINE.match(line)
+            if match is None:
+                raise BadOutput(f"no time of boot in: {line}")
+            return {"boot/init": (int(match[1]) * 1_000_000 + int(match[2])) * 1000.0}
+    raise BadOutput("the guest does not say when it was started")
+
+
+def memory_costs(lines: Iterable[str]) -> Figures:
+    """Returns the bytes that a thread has allocated and keeps, for each kind."""
+    costs = {}
+    for line in lines:
+        if line.startswith("memory "):
+            word = words(line)
+            if word["lost"] != "0" or word["events"] == "0":
+                raise BadOutput(f"the trace of the allocations has holes: {line}")
+            costs[f"memory/{word['kind']}"] = int(word["bytes"]) / int(word["threads"])
+    return costs
+
+
+def read_console(console: str) -> Figures:
+    """Returns all figures of one run of the guest."""
+    lines = guest_lines(console)
+    check_moves(lines)
+    figures = step_costs(lines)
+    if not figures:
+        raise BadOutput("no step was traced")
+    return figures | crs_costs(lines) | boot_cost(lines) | memory_costs(lines)
+
+
+def medians(runs: Iterable[Mapping[str, float]]) -> Figures:
+    """Returns the median of each figure over several images."""
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        for name, value in run.items():
+            values.setdefault(name, []).append(value)
+    return {name: median(value) for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a figure of the patched kernel may be.
+
+    `figure` is a pattern of whole names. The figure, or its ratio to the unpatched
+    kernel's, or what it has more than the unpatched kernel's figure `than`, is at most
+    `most`.
+    """
+
+    figure: str
+    kind: str
+    most: float
+    reason: str
+    than: str = ""
+
+    def value(self, name: str, base: Mapping[str, float], patched: Mapping[str, float]) -> float:
+        """Returns what is compared with `most`."""
+        if self.kind == "figure":
+            return patched[name]
+        other = self.than or name
+        if other not in base:
+            raise BadOutput(f"the unpatched kernel has no figure {other}")
+        if self.kind == "more":
+            return patched[name] - base[other]
+        return patched[name] / base[other]
+
+
+# The limits of the issue "The affinity engine in Rust", part "Done when".
+LIMITS = (
+    Limit(r"step/online/(stay|none)/8192", "figure", 3000, "none of 8,192 threads has to move"),
+    Limit(r"step/online/back/[1-9]\d*", "ratio", 1.0, "no more than mainline when all must move"),
+    Limit(r"crs/\w+/\d+", "ratio", 1.03, "create + run + stop"),
+    Limit(r"boot/init", "ratio", 1.01, "boot to init"),
+    Limit(
+        r"memory/\w+",
+        "more",
+        64,
+        "bytes beyond what a plain managed kthread takes in mainline",
+        than="memory/unbound",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a limit for one figure."""
+
+    name: str
+    limit: Limit
+    value: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the limit was kept."""
+        return self.value <= self.limit.most
+
+    def __str__(self) -> str:
+        what = {"figure": "", "ratio": " times mainline", "more": " more than mainline"}
+        return (
+            f"{'ok  ' if self.kept else 'FAIL'} {self.name}: {self.value:,.6g}"
+            f"{what[self.limit.kind]}, at most {self.limit.most:,g} ({self.limit.reason})"
+        )
+
+
+def check(
+    base: Mapping[str, float], patched: Mapping[str, float], limits: Iterable[Limit] = LIMITS
+) -> list[Verdict]:
+    """Returns what came of every limit. Raises BadOutput when one has nothing to compare."""
+    verdicts = []
+    for limit in limits:
+        names = [name for name in patched if re.fullmatch(limit.figure, name)]
+        if not names:
+            raise BadOutput(f"no figure {limit.figure} was measured ({limit.reason})")
+        verdicts += [Verdict(name, limit, limit.value(name, base, patched)) for name in names]
+    return verdicts
+
+
+def _cell(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:,.0f}"
+
+
+def _order(name: str) -> tuple[list[str], int]:
+    *head, last = name.split("/")
+    return (head, int(last)) if last.isdigit() else ([*head, last], 0)
+
+
+TITLES = {
+    "step/online/stay": "step online, none has to move",
+    "step/online/back": "step online, all must come back",
+    "step/online/none": "step online, all without a preference",
+    "step/offline/stay": "step offline, none has to move",
+    "step/offline/back": "step offline, all must leave",
+    "step/offline/none": "step offline, all without a preference",
+    "crs/unbound": "create + run + stop, unbound",
+    "crs/node": "create + run + stop, on a node",
+    "crs/pref": "create + run + stop, with a preference",
+    "boot/init": "boot to init",
+    "memory/unbound": "bytes a thread keeps, unbound",
+    "memory/node": "bytes a thread keeps, on a node",
+    "memory/pref": "bytes a thread keeps, with one preference for all",
+    "memory/prefs": "bytes a thread keeps, with 15 different preferences",
+}
+
+
+def table(base: Mapping[str, float], patched: Mapping[str, float]) -> str:
+    """Returns a markdown table of all figures."""
+    rows = [
+        "| what | managed kthreads | unpatched | patched | patched / unpatched |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name in sorted({*base, *patched}, key=_order):
+        head, _, last = name.rpartition("/")
+        title, count = (TITLES.get(name), "") if name in TITLES else (TITLES.get(head), last)
+        ratio = "n/a"
+        if base.get(name) and name in patched:
+            ratio = f"{patched[name] / base[name]:.4g}"
+        rows.append(
+            f"| {title or name} | {f'{int(count):,}' if count.isdigit() else count} | "
+            f"{_cell(base.get(name))} | {_cell(patched.get(name))} | {ratio} |"
+        )
+    return "\n".join(rows)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of the driver: QEMU's arguments, the report, the check and its exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import bench
+import pytest
+
+import vm
+
+GUEST = Path(bench.__file__).resolve().parent / "guest" / "bench"
+
+
+def results(crs: float) -> dict[str, object]:
+    """Returns the results of a measurement in which `crs` is the patched kernel's."""
+    base = {
+        "step/online/stay/8192": 1598295.0,
+        "step/online/none/8192": 164695.0,
+        "step/online/back/8192": 6523705.0,
+        "crs/unbound/0": 50000.0,
+        "boot/init": 1e9,
+        "memory/unbound": 7386.0,
+    }
+    patched = base | {"crs/unbound/0": crs}
+    patched |= {"step/online/stay/8192": 1000.0, "step/online/none/8192": 1000.0}
+    return {
+        "date": "2026-01-01",
+        "command": "make bench",
+        "runs": {"base": [base], "patched": [patched]},
+        "base": base,
+        "patched": patched,
+    }
+
+
+def test_the_machine_counts_instructions_in_one_thread() -> None:
+    """Without these the guest's clock is the host's."""
+    guest = vm.Guest(Path("k"), Path("i"), bench.BOOT)
+    command = vm.qemu_command(bench.MACHINE, guest, "tcg", "qemu")
+    assert command[command.index("-icount") + 1] == "shift=0,sleep=off"
+    assert command[command.index("-rtc") + 1].endswith("clock=vm")
+    assert command[command.index("-accel") + 1] == "tcg,thread=single"
+    assert command[command.index("-smp") + 1].startswith("4,")
+
+
+@pytest.mark.parametrize(("crs", "status"), [(51500.0, 0), (51600.0, 1)])
+def test_check_says_by_its_status_whether_the_limits_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], crs: float, status: int
+) -> None:
+    """make bench fails when a limit is broken."""
+    (tmp_path / "bench.json").write_text(json.dumps(results(crs)))
+    assert bench.main(["check", "--results", str(tmp_path)]) == status
+    assert ("FAIL crs/unbound/0" in capsys.readouterr().out) is bool(status)
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", '{"base": {}, "patched": {}}'])
+def test_results_that_are_not_there_or_not_whole_are_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None
+) -> None:
+    """No traceback, and not the status of a broken limit."""
+    if text is not None:
+        (tmp_path / "bench.json").write_text(text)
+    assert bench.main(["check", "--results", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_image_that_is_not_there_changes_no_result(tmp_path: Path) -> None:
+    """A failed measurement keeps the last good results."""
+    old = tmp_path / "bench.json"
+    old.write_text("old")
+    arguments = ["--base", str(tmp_path), "--patched", str(tmp_path), "--results", str(tmp_path)]
+    assert bench.main(["measure", *arguments]) == 2
+    assert old.read_text() == "old"
+
+
+def test_the_report_says_when_how_and_over_how_many_images() -> None:
+    """Figures come with the command that gives them."""
+    text = bench.report(results(50000.0))
+    assert "SPDX-License-Identifier" in text.splitlines()[0]
+    assert "2026-01-01" in text
+    assert "`make bench`" in text
+    assert "1 images of the unpatched" in text
+    assert "| create + run + stop, unbound | 0 | 50,000 | 50,000 | 1 |" in text
+
+
+def test_the_guest_takes_every_parameter_that_it_is_given() -> None:
+    """A parameter under another name would be ignored in silence."""
+    script = GUEST.read_text()
+    for word in ("kcbench.counts=", "kcbench.rounds=", "kcbench.repeat="):
+        assert word in script
+        assert word in Path(sys.modules["bench"].__file__).read_text()

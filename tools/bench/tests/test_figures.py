@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of what is read from the guest and of the limits."""
+
+from __future__ import annotations
+
+import figures
+import pytest
+from figures import BadOutput, Limit
+
+TRACE = "cpuhp/3-29      [003] .....  "
+BEGIN = "@kb begin kernel=7.3.4 cpus=0-3"
+BOOT = "@kb boot [    0.951379] Run /kc/bench as init process"
+
+
+def enter(time: int, go: str = "online", case: str = "stay", count: int = 64) -> str:
+    """Returns the line of a step's begin."""
+    return (
+        f"@kb trace go={go} case={case} count={count} {TRACE}{time}: cpuhp_enter: "
+        "cpu: 0003 target: 235 step: 189 (kthreads_online_cpu)"
+    )
+
+
+def leave(time: int, go: str = "online", case: str = "stay", count: int = 64) -> str:
+    """Returns the line of a step's end."""
+    return (
+        f"@kb trace go={go} case={case} count={count} {TRACE}{time}: cpuhp_exit:  "
+        "cpu: 0003  state: 189 step: 189 ret: 0"
+    )
+
+
+def console(*lines: str) -> str:
+    """Returns a console with `lines`, ended as a terminal ends them."""
+    return "\r\n".join(["[    0.1] hello", BEGIN, BOOT, *lines, "@kc end count=9", ""])
+
+
+def test_the_cost_of_a_step_is_the_median_of_its_turns() -> None:
+    """One turn that an interrupt has lengthened does not count."""
+    figures_read = figures.read_console(
+        console(enter(100), leave(300), enter(1000), leave(1900), enter(5000), leave(5250))
+    )
+    assert figures_read["step/online/stay/64"] == 250
+
+
+def test_directions_cases_and_counts_are_kept_apart() -> None:
+    """Each is a figure of its own."""
+    figures_read = figures.read_console(
+        console(
+            enter(0, go="offline"),
+            leave(1, go="offline"),
+            enter(10, case="none"),
+            leave(12, case="none"),
+            enter(20, count=1024),
+            leave(23, count=1024),
+        )
+    )
+    assert figures_read["step/offline/stay/64"] == 1
+    assert figures_read["step/online/none/64"] == 2
+    assert figures_read["step/online/stay/1024"] == 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([enter(1)], "entered but not left"),
+        ([leave(1)], "left but not entered"),
+        ([enter(1), enter(2)], "entered twice"),
+        ([enter(1), leave(2, case="none")], "left but not entered"),
+        (["@kb trace go=online case=stay count=1 [LOST 3 EVENTS]"], "not a trace line"),
+        ([], "no step was traced"),
+    ],
+)
+def test_a_trace_with_holes_is_refused(lines: list[str], message: str) -> None:
+    """A lost event must not make a figure out of two steps."""
+    with pytest.raises(BadOutput, match=message):
+        figures.read_console(console(*lines))
+
+
+def test_a_guest_that_gives_up_is_an_error_with_its_reason() -> None:
+    """What went wrong in the guest reaches the user."""
+    with pytest.raises(BadOutput, match="CPU 3 does not go offline"):
+        figures.guest_lines(console("@kb broken CPU 3 does not go offline"))
+
+
+def test_a_guest_that_never_began_is_an_error() -> None:
+    """A console without measurements has no figures."""
+    with pytest.raises(BadOutput, match="not begun"):
+        figures.guest_lines("[    0.1] hello\n@kc end count=0\n")
+
+
+def test_threads_that_did_not_move_make_the_case_worthless() -> None:
+    """The case "back" measures threads that come back."""
+    moved = "moved case=back count=64 before=0-3 after=3"
+    figures.check_moves([moved])
+    with pytest.raises(BadOutput, match="did not move"):
+        figures.check_moves([moved.replace("0-3", "3")])
+
+
+def test_crs_is_named_by_kind_and_number_of_others() -> None:
+    """The median is taken, not the least or the mean."""
+    line = "crs kind=pref others=8192 rounds=2000 alive=8192 min=1 median=48073 mean=9 max=99"
+    assert figures.crs_costs([line]) == {"crs/pref/8192": 48073.0}
+
+
+def test_the_time_of_boot_is_in_nanoseconds() -> None:
+    """The log has microseconds."""
+    assert figures.boot_cost([BOOT.removeprefix("@kb ")]) == {"boot/init": 951379000.0}
+    with pytest.raises(BadOutput):
+        figures.boot_cost(["boot nothing"])
+    with pytest.raises(BadOutput):
+        figures.boot_cost([])
+
+
+def test_memory_is_per_thread_and_needs_a_whole_trace() -> None:
+    """A lost free would count as memory that is kept."""
+    line = "memory kind=pref threads=1024 events=9 lost=0 bytes=2048"
+    assert figures.memory_costs([line]) == {"memory/pref": 2.0}
+    for hole in (line.replace("lost=0", "lost=1"), line.replace("events=9", "events=0")):
+        with pytest.raises(BadOutput, match="holes"):
+            figures.memory_costs([hole])
+
+
+def test_the_median_over_images_takes_each_figure_by_itself() -> None:
+    """An image is not good or bad as a whole."""
+    runs = [{"a": 1.0, "b": 9.0}, {"a": 3.0, "b": 7.0}, {"a": 2.0, "b": 8.0}]
+    assert figures.medians(runs) == {"a": 2.0, "b": 8.0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "most", "than", "patched", "kept"),
+    [
+        ("figure", 3000, "", 3000, True),
+        ("figure", 3000, "", 3001, False),
+        ("ratio", 1.03, "", 1030, True),
+        ("ratio", 1.03, "", 1031, False),
+        ("more", 64, "plain", 964, True),
+        ("more", 64, "plain", 965, False),
+    ],
+)
+def test_a_limit_is_the_most_that_is_kept(
+    kind: str, most: float, than: str, patched: float, kept: bool
+) -> None:
+    """The limit itself is kept, the next value is not."""
+    limit = Limit("x", kind, most, "why", than)
+    (verdict,) = figures.check({"x": 1000, "plain": 900}, {"x": patched}, [limit])
+    assert verdict.kept is kept
+    assert str(verdict).startswith("ok" if kept else "FAIL")
+
+
+def test_a_limit_with_nothing_to_compare_is_an_error() -> None:
+    """What was not measured has not kept a limit."""
+    limit = Limit("x", "ratio", 1, "why")
+    with pytest.raises(BadOutput, match="was measured"):
+        figures.check({"x": 1}, {"y": 1}, [limit])
+    with pytest.raises(BadOutput, match="unpatched"):
+        figures.check({}, {"x": 1}, [limit])
+
+
+def whole(crs: float = 50000.0, stay: float = 900.0) -> dict[str, float]:
+    """Returns figures that have one of everything."""
+    return {
+        "step/online/stay/8192": stay,
+        "step/online/none/8192": 900.0,
+        "step/online/back/64": 40000.0,
+        "crs/unbound/0": crs,
+        "boot/init": 1e9,
+        "memory/unbound": 7386.0,
+        "memory/pref": 7394.0,
+    }
+
+
+def test_the_limits_of_the_issue_are_all_found_and_can_fail() -> None:
+    """Each limit has figures of that name."""
+    base = whole(stay=1598295.0)
+    assert all(verdict.kept for verdict in figures.check(base, whole()))
+    broken = [v.name for v in figures.check(base, whole(crs=51501.0)) if not v.kept]
+    assert broken == ["crs/unbound/0"]
+    broken = [v.name for v in figures.check(base, whole(stay=3001.0)) if not v.kept]
+    assert broken == ["step/online/stay/8192"]
+
+
+def test_the_step_with_no_thread_has_no_limit_of_its_own() -> None:
+    """With no thread, none must come back."""
+    base, patched = whole() | {"step/online/back/0": 1.0}, whole() | {"step/online/back/0": 2.0}
+    assert all(verdict.kept for verdict in figures.check(base, patched))
+
+
+def test_the_table_has_both_and_says_what_there_is_not() -> None:
+    """The unpatched kernel has no step going offline."""
+    text = figures.table(
+        {"step/online/stay/8192": 1598295.0, "boot/init": 1000.0},
+        {"step/online/stay/8192": 1000.0, "step/offline/stay/0": 5.0, "boot/init": 1010.0},
+    )
+    assert "| step online, none has to move | 8,192 | 1,598,295 | 1,000 | 0.0006257 |" in text
+    assert "| step offline, none has to move | 0 | n/a | 5 | n/a |" in text
+    assert "| boot to init |  | 1,000 | 1,010 | 1.01 |" in text
+
+
+def test_numbers_of_threads_are_in_the_order_of_numbers() -> None:
+    """1,024 comes after 64."""
+    names = {f"step/online/stay/{count}": 1.0 for count in (1024, 0, 8192, 64)}
+    rows = figures.table(names, names).splitlines()[2:]
+    assert [row.split("|")[2].strip() for row in rows] == ["0", "64", "1,024", "8,192"]
