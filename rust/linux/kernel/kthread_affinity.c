@@ -189,6 +189,7 @@ int kthread_affine_preferred_update(struct task_struct *p, const struct cpumask 
 
 	mutex_lock(&kthread_affinity_lock);
 	if (!list_empty(&kthread->affinity.node) &&
+	    !(p->flags & PF_NO_SETAFFINITY) &&
 	    (kthread->affinity.preferred || kthread->node != NUMA_NO_NODE)) {
 		swap(kthread->affinity.preferred, preferred);
 		kthread_fetch_affinity(kthread, affinity);
