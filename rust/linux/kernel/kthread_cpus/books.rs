@@ -162,7 +162,7 @@ impl<L: List> Spare<L> {
 
 /// Sees to it that there is room in `table`, taking that of `spare` if need be.
 fn extend<T>(table: &mut Table<T>, spare: &mut Table<T>) -> bool {
-    if table.room() == 0 && spare.len() == 0 && spare.room() > table.len() {
+    if table.room() == 0 && spare.is_empty() && spare.room() > table.len() {
         table.move_to(spare);
         core::mem::swap(table, spare);
     }
@@ -595,7 +595,7 @@ impl<L: List> Books<L> {
             }
             let vacant = self.vacant;
             if let Some(entry) = self.entry(id) {
-                spare.mask = Some(core::mem::replace(&mut entry.preferred, Table::new()));
+                spare.mask = Some(core::mem::take(&mut entry.preferred));
                 entry.vacant = vacant;
                 self.vacant = id;
             }
@@ -667,7 +667,7 @@ impl<L: List> Books<L> {
             spare.short = (self.entries.len() + 1, 0);
             return Err(Refusal::Short);
         }
-        let mask = spare.mask.take().unwrap_or(Table::new());
+        let mask = spare.mask.take().unwrap_or_default();
 
         let vacant = self.vacant;
         let id = match self.entry(vacant) {

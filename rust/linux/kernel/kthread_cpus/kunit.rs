@@ -231,17 +231,19 @@ struct Fake {
 unsafe impl Sync for Fake {}
 
 impl Fake {
-    const NEW: Self = Self {
-        entry: Cell::new(0),
-        stray: Cell::new(0),
-        allowed: Cell::new(0),
-        told: Cell::new(0),
-        next: Cell::new(None),
-    };
+    const fn new() -> Self {
+        Self {
+            entry: Cell::new(0),
+            stray: Cell::new(0),
+            allowed: Cell::new(0),
+            told: Cell::new(0),
+            next: Cell::new(None),
+        }
+    }
 }
 
 /// The threads of the tests. KUnit runs one test after the other, and each leaves them as new.
-static FAKES: [Fake; 12] = [Fake::NEW; 12];
+static FAKES: [Fake; 12] = [const { Fake::new() }; 12];
 
 impl Thread for &'static Fake {
     fn entry(self) -> u32 {

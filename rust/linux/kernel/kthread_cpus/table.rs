@@ -60,13 +60,19 @@ impl<T> Table<T> {
     /// Moves all items to `to`, as far as there is room for them.
     pub fn move_to(&mut self, to: &mut Self) {
         let count = to.room().min(self.0.len());
-        let mut items = core::mem::replace(&mut self.0, KVVec::new());
+        let mut items = core::mem::take(&mut self.0);
 
         for item in items.drain_all().take(count) {
             // There is room for `count` items.
             let _ = to.push(item);
         }
         self.0 = items;
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
