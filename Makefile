@@ -31,6 +31,7 @@ help:
 	@echo '  make check    patches, sources and tree agree; checkpatch, rustfmt, clippy, host lints'
 	@echo '  make bisect   after each patch: build with the option on and off, boot both (long)'
 	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
+	@echo '  make tool     build/tool-dist: the program kthread-cpus, its man pages and completions'
 	@echo '  make clean    remove what was built; keep the source, the tree and the tools'
 	@echo '  make distclean   remove build/ (refuses to lose work in build/linux)'
 	@echo
@@ -55,7 +56,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export import-sources check bisect bench clean distclean
+.PHONY: setup setup-run source tree kernel run test export import-sources check bisect bench tool clean distclean
 setup:
 	@scripts/setup test
 
@@ -91,6 +92,9 @@ bisect: setup tree
 
 bench: tree
 	@scripts/bench
+
+tool:
+	@scripts/tool
 
 clean:
 	@scripts/clean

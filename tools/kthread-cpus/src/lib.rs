@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! See, check and steer where the kernel's own work runs: the parts of the tool `kthread-cpus`.
+
+pub mod check;
+pub mod cli;
+pub mod cpuset;
+pub mod error;
+pub mod heatmap;
+pub mod list;
+pub mod machine;
+pub mod output;
+pub mod plan;
+pub mod png;
+pub mod recording;
+pub mod report;
+pub mod ring;
+pub mod set;
+pub mod sys;
+pub mod target;
+pub mod threads;
+pub mod topology;
+pub mod tracefs;
+pub mod ui;
+pub mod watch;

@@ -1,0 +1,655 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `kthread-cpus plan`: the boot options that go together, and why.
+
+use std::{collections::HashMap, io::Write};
+
+use kthread_cpus_core::{cpulist::Mask, option};
+use serde::Serialize;
+
+use crate::{
+    cli::{Placement, PlanArgs, Print},
+    cpuset::{CpuSet, Named},
+    error::Result,
+    machine::{last_value, Machine, Root},
+    output::{self, Role, Style},
+    topology::{Core, Topology},
+};
+
+/// Two things that cannot both be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Contradiction {
+    /// Its name, always the same for the same kind.
+    pub name: &'static str,
+    /// What it is, and what to do.
+    pub text: String,
+}
+
+/// A boot option.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BootParameter {
+    /// Its name and value.
+    pub text: String,
+    /// What it is for.
+    pub reason: String,
+}
+
+/// A plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The CPUs for the kernel's work.
+    pub housekeeping: CpuSet,
+    /// The others.
+    pub isolated: CpuSet,
+    /// The options.
+    pub options: Vec<BootParameter>,
+    /// Why these CPUs, and what to know.
+    pub notes: Vec<String>,
+}
+
+/// What to plan for.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// How many housekeeping CPUs.
+    pub count: Option<u32>,
+    /// Which housekeeping CPUs.
+    pub housekeeping: Option<CpuSet>,
+    /// Which isolated CPUs.
+    pub isolated: Option<CpuSet>,
+    /// From where to take them.
+    pub placement: Placement,
+    /// Whether a core may be split.
+    pub split_cores: bool,
+    /// Whether the tick is to go on.
+    pub keep_tick: bool,
+}
+
+fn contradiction(name: &'static str, text: String) -> Contradiction {
+    Contradiction { name, text }
+}
+
+/// Returns the cores that are online, in the order in which they are taken: the boot CPU's first.
+fn order(topology: &Topology, spread: bool) -> Vec<&Core> {
+    let online = topology.cores.iter().filter(|core| core.online);
+    let mut cores: Vec<_> = online.collect();
+    let Some(boot) = cores.first().copied() else {
+        return cores;
+    };
+
+    // False comes first: near the boot CPU, and then together with what shares a cache.
+    cores.sort_by_key(|core| {
+        (
+            core.node != boot.node,
+            core.node,
+            core.cache != boot.cache,
+            core.cache.first(),
+            core.cpus.first(),
+        )
+    });
+    if spread {
+        // The first of each node, then the second of each.
+        let mut taken: HashMap<Option<u32>, usize> = HashMap::new();
+        let mut turns: Vec<_> = cores
+            .iter()
+            .map(|core| {
+                let turn = taken.entry(core.node).or_default();
+                *turn += 1;
+                (*turn, *core)
+            })
+            .collect();
+        turns.sort_by_key(|(turn, _)| *turn);
+        cores = turns.into_iter().map(|(_, core)| core).collect();
+    }
+    cores
+}
+
+/// Takes `count` CPUs, and returns them, or else the numbers that could be had below and above.
+fn take(cores: &[&Core], count: usize, split: bool) -> std::result::Result<CpuSet, (usize, usize)> {
+    let mut taken = CpuSet::new();
+
+    for core in cores {
+        let room = count - taken.len();
+        if core.cpus.len() <= room {
+            taken = taken.or(&core.cpus);
+        } else if split {
+            taken = taken.or(&core.cpus.iter().take(room).collect());
+        }
+        if taken.len() == count {
+            return Ok(taken);
+        }
+    }
+    let step = cores.iter().map(|core| core.cpus.len()).min().unwrap_or(1);
+    let above = cores
+        .iter()
+        .map(|core| core.cpus.len())
+        .filter(|width| taken.len() + width > count)
+        .min()
+        .unwrap_or(step);
+    Err((taken.len(), taken.len() + above))
+}
+
+/// Chooses housekeeping CPUs by their number.
+fn choose(
+    topology: &Topology,
+    count: usize,
+    wish: &Wish,
+    notes: &mut Vec<String>,
+) -> std::result::Result<CpuSet, Contradiction> {
+    let nodes = topology.nodes();
+    let online: usize = topology
+        .cores
+        .iter()
+        .filter(|core| core.online)
+        .map(|core| core.cpus.len())
+        .sum();
+
+    if count >= online {
+        return Err(contradiction(
+            "nothing-to-isolate",
+            format!(
+                "{count} housekeeping CPUs leave none of the {online} online CPUs to isolate; ask for \
+                 fewer"
+            ),
+        ));
+    }
+    let wanted = count / topology.threads_per_core().max(1);
+    let spread = match wish.placement {
+        Placement::Spread => true,
+        Placement::Pack => false,
+        Placement::Auto => wanted >= nodes.len(),
+    };
+    let cpus = take(&order(topology, spread), count, wish.split_cores).map_err(|(below, above)| {
+        let other = match below {
+            0 => format!("ask for {above}"),
+            _ => format!("ask for {below} or {above}"),
+        };
+        contradiction(
+            "half-core",
+            format!(
+                "{count} housekeeping CPUs are not whole cores, which have up to {} CPUs here, and the \
+                 halves of a core disturb each other; {other}, or add --split-cores",
+                topology.threads_per_core()
+            ),
+        )
+    })?;
+
+    if nodes.len() > 1 {
+        notes.push(match spread {
+            true => format!(
+                "the housekeeping CPUs are spread over {} nodes, so that each node's kernel threads \
+                 and interrupts have a CPU near its memory",
+                nodes.len()
+            ),
+            false => "the housekeeping CPUs are near the boot CPU, so that the other nodes are left \
+                      whole"
+                .to_owned(),
+        });
+    }
+    Ok(cpus)
+}
+
+/// Makes a plan, or says what contradicts what.
+///
+/// # Errors
+///
+/// Every contradiction.
+pub fn make(
+    machine: &Machine,
+    topology: &Topology,
+    wish: &Wish,
+) -> std::result::Result<Plan, Vec<Contradiction>> {
+    let mut notes = Vec::new();
+    let mut wrong = Vec::new();
+    let all = &machine.present;
+    let housekeeping = match (&wish.housekeeping, &wish.isolated, wish.count) {
+        (Some(cpus), _, _) => cpus.clone(),
+        (None, Some(isolated), _) => all.minus(isolated),
+        (None, None, count) => {
+            choose(topology, count.unwrap_or(1) as usize, wish, &mut notes).map_err(|e| vec![e])?
+        }
+    };
+    let isolated = wish
+        .isolated
+        .clone()
+        .unwrap_or_else(|| all.minus(&housekeeping));
+
+    let absent = housekeeping.or(&isolated).minus(all);
+    if !absent.is_empty() {
+        wrong.push(contradiction(
+            "absent-cpu",
+            format!("CPUs {absent} are not there: this machine has CPUs {all}"),
+        ));
+    }
+    let both = housekeeping.and(&isolated);
+    if !both.is_empty() {
+        wrong.push(contradiction(
+            "overlap",
+            format!("CPUs {both} are to be both for housekeeping and isolated; choose one"),
+        ));
+    }
+    let neither = all.minus(&housekeeping).minus(&isolated);
+    if !neither.is_empty() {
+        wrong.push(contradiction(
+            "gap",
+            format!("CPUs {neither} are neither for housekeeping nor isolated; choose one"),
+        ));
+    }
+    if let Some(count) = wish
+        .count
+        .filter(|count| *count as usize != housekeeping.len())
+    {
+        wrong.push(contradiction(
+            "count",
+            format!(
+                "{count} housekeeping CPUs are asked for, but the lists make it {}: {}",
+                housekeeping.len(),
+                Named(&housekeeping)
+            ),
+        ));
+    }
+    if isolated.is_empty() {
+        wrong.push(contradiction(
+            "nothing-to-isolate",
+            "no CPU is left to isolate; ask for fewer housekeeping CPUs".to_owned(),
+        ));
+    }
+    if !housekeeping.intersects(&machine.online) {
+        wrong.push(contradiction(
+            "no-housekeeping",
+            format!(
+                "none of the housekeeping CPUs ({}) is online: the kernel has to work somewhere",
+                Named(&housekeeping)
+            ),
+        ));
+    }
+    wrong.extend(boot_cpu_contradiction(machine, &isolated, wish.keep_tick));
+    if !wish.split_cores {
+        wrong.extend(topology.split_by(&housekeeping).map(|core| {
+            contradiction(
+                "half-core",
+                format!(
+                    "CPUs {} are one core: {} would be for housekeeping and {} isolated, and the two \
+                     disturb each other; keep them together, or add --split-cores",
+                    core.cpus,
+                    core.cpus.and(&housekeeping),
+                    core.cpus.minus(&housekeeping)
+                ),
+            )
+        }));
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+
+    remarks(machine, topology, &housekeeping, &isolated, &mut notes);
+    Ok(Plan {
+        options: parameters(&housekeeping, &isolated, wish.keep_tick),
+        housekeeping,
+        isolated,
+        notes,
+    })
+}
+
+/// The boot CPU keeps the time, which needs a tick.
+fn boot_cpu_contradiction(
+    machine: &Machine,
+    isolated: &CpuSet,
+    keep_tick: bool,
+) -> Option<Contradiction> {
+    let boot = machine.present.first().filter(|_| !keep_tick)?;
+
+    isolated.contains(boot).then(|| {
+        contradiction(
+            "boot-cpu",
+            format!(
+                "CPU {boot} boots the machine and keeps the time, so that it cannot be in nohz_full=; \
+                 take it for housekeeping, or add --keep-tick"
+            ),
+        )
+    })
+}
+
+/// Adds what is worth knowing about a plan.
+fn remarks(
+    machine: &Machine,
+    topology: &Topology,
+    housekeeping: &CpuSet,
+    isolated: &CpuSet,
+    notes: &mut Vec<String>,
+) {
+    if topology.threads_per_core() > 1 {
+        let split: Vec<_> = topology.split_by(housekeeping).collect();
+        notes.push(match split.first() {
+            None => "no core is split: what shares a core with an isolated CPU is isolated too"
+                .to_owned(),
+            Some(core) => format!("core {} is split: its CPUs disturb each other", core.cpus),
+        });
+    }
+    let far: Vec<_> = machine
+        .nodes
+        .iter()
+        .filter(|node| !node.cpus.is_empty() && !node.cpus.intersects(housekeeping))
+        .map(|node| node.id.to_string())
+        .collect();
+    if !far.is_empty() {
+        notes.push(format!(
+            "node {} has no housekeeping CPU: its kswapd and kcompactd work from another node",
+            far.join(", ")
+        ));
+    }
+    let mut shared = CpuSet::new();
+    for core in topology.cores.iter().filter(|core| core.online) {
+        if core.cache.intersects(housekeeping) {
+            shared = shared.or(&core.cpus.and(isolated));
+        }
+    }
+    if !shared.is_empty() {
+        notes.push(format!(
+            "CPUs {shared} share their last cache with housekeeping CPUs: put what needs the cache \
+             most elsewhere"
+        ));
+    }
+    let offline = machine.present.minus(&machine.online);
+    if !offline.is_empty() {
+        notes.push(format!(
+            "CPUs {offline} are offline now; {} of them are isolated",
+            offline.and(isolated).len()
+        ));
+    }
+}
+
+/// Returns the boot options.
+fn parameters(housekeeping: &CpuSet, isolated: &CpuSet, keep_tick: bool) -> Vec<BootParameter> {
+    let parameter = |text: String, reason: &str| BootParameter {
+        text,
+        reason: reason.to_owned(),
+    };
+    let mut parameters = vec![
+        parameter(
+            format!("kthread_cpus={housekeeping}"),
+            "kernel threads, unbound workqueues, usermode helpers, PID 1 and new interrupts keep to \
+             the housekeeping CPUs",
+        ),
+        parameter(
+            format!("isolcpus=managed_irq,domain,{isolated}"),
+            "the scheduler moves nothing to the isolated CPUs by itself, and managed interrupts avoid \
+             them as far as they can",
+        ),
+    ];
+
+    if !keep_tick {
+        parameters.push(parameter(
+            format!("nohz_full={isolated}"),
+            "no tick while an isolated CPU has one task",
+        ));
+        parameters.push(parameter(
+            format!("rcu_nocbs={isolated}"),
+            "RCU callbacks of the isolated CPUs run in threads on the housekeeping CPUs; nohz_full= \
+             implies it, this says it",
+        ));
+    }
+    parameters.push(parameter(
+        format!("irqaffinity={housekeeping}"),
+        "interrupts that nobody places go to the housekeeping CPUs, on kernels without kthread_cpus= \
+         too",
+    ));
+    parameters
+}
+
+/// Parses a list of an option that has flags before it, and returns whether it isolates domains.
+fn parse_isolcpus(value: &str, count: u32) -> Option<(CpuSet, bool)> {
+    let mut rest = value;
+    let (mut flags, mut domain) = (false, false);
+
+    while rest.starts_with(|c: char| c.is_ascii_alphabetic()) && !is_list(rest) {
+        let (flag, after) = rest.split_once(',')?;
+        // The kernel skips a flag that it does not know.
+        domain |= flag == "domain";
+        flags |= ["domain", "managed_irq", "nohz"].contains(&flag);
+        rest = after;
+    }
+    Some((CpuSet::parse(rest, count).ok()?, domain || !flags))
+}
+
+/// Whether a list may begin so.
+fn is_list(text: &str) -> bool {
+    text.starts_with('N')
+        || text
+            .get(..3)
+            .is_some_and(|word| word.eq_ignore_ascii_case("all"))
+}
+
+/// Looks for contradictions in a command line.
+pub fn verify(
+    machine: &Machine,
+    topology: &Topology,
+    cmdline: &str,
+) -> (Vec<Contradiction>, Vec<String>) {
+    let count = machine.count();
+    let mut wrong = Vec::new();
+    let mut used = Vec::new();
+    let mut get = |name: &str, parse: &dyn Fn(&str) -> Option<CpuSet>| {
+        let value = last_value(cmdline, name)?;
+        used.push(format!("{name}={value}"));
+        let cpus = parse(&value);
+        if cpus.is_none() {
+            wrong.push(contradiction(
+                "malformed",
+                format!(
+                    "{name}={value} is not a list of CPUs of this machine (0-{})",
+                    count - 1
+                ),
+            ));
+        }
+        cpus
+    };
+    let list = |value: &str| CpuSet::parse(value, count).ok();
+    let kthreads = get("kthread_cpus", &|value| {
+        let mut words = vec![0; (count as usize).div_ceil(usize::BITS as usize)];
+        option::parse(value.as_bytes(), &mut Mask::new(&mut words, count)?).ok()?;
+        let cpus = (0..count).filter(|cpu| {
+            let (word, bit) = (cpu / usize::BITS, cpu % usize::BITS);
+            words[word as usize] >> bit & 1 != 0
+        });
+        Some(cpus.collect::<CpuSet>()).filter(|cpus| !cpus.is_empty())
+    });
+    let isolated = get("isolcpus", &|value| {
+        let (cpus, domain) = parse_isolcpus(value, count)?;
+        Some(if domain { cpus } else { CpuSet::new() })
+    });
+    let nohz = get("nohz_full", &list);
+    get("rcu_nocbs", &list);
+    let irqs = get("irqaffinity", &list);
+
+    let mut clash = |a: &Option<CpuSet>, b: &Option<CpuSet>, name, text: &str| {
+        let common = match (a, b) {
+            (Some(a), Some(b)) => a.and(b),
+            _ => return,
+        };
+        if !common.is_empty() {
+            wrong.push(contradiction(name, format!("CPUs {common} {text}")));
+        }
+    };
+    clash(
+        &kthreads,
+        &isolated,
+        "kthreads-on-isolated",
+        "are in kthread_cpus= and in isolcpus=; isolation wins: take them out of one of the two",
+    );
+    clash(
+        &kthreads,
+        &nohz,
+        "kthreads-on-nohz",
+        "are in kthread_cpus= and in nohz_full=: kernel threads bring the tick back; take them out of \
+         one of the two",
+    );
+    clash(
+        &irqs,
+        &isolated,
+        "interrupts-on-isolated",
+        "are in irqaffinity= and in isolcpus=: interrupts go where nothing should disturb; take them \
+         out of one of the two",
+    );
+    if let (Some(nohz), Some(isolated)) = (&nohz, &isolated) {
+        let busy = nohz.minus(isolated);
+        if !busy.is_empty() {
+            wrong.push(contradiction(
+                "nohz-not-isolated",
+                format!(
+                    "CPUs {busy} are in nohz_full= but not in isolcpus=: with a second task the tick \
+                     comes back; add them to isolcpus="
+                ),
+            ));
+        }
+    }
+    if let Some(nohz) = &nohz {
+        wrong.extend(boot_cpu_contradiction(machine, nohz, false));
+    }
+    if let Some(isolated) = isolated.as_ref().filter(|cpus| !cpus.is_empty()) {
+        if machine.present.is_subset(isolated) {
+            wrong.push(contradiction(
+                "no-housekeeping",
+                format!("isolcpus= has all CPUs ({isolated}): leave some to the kernel"),
+            ));
+        }
+        wrong.extend(topology.split_by(isolated).map(|core| {
+            contradiction(
+                "half-core",
+                format!(
+                    "CPUs {} are one core, of which only {} are isolated; isolate all of it or none",
+                    core.cpus,
+                    core.cpus.and(isolated)
+                ),
+            )
+        }));
+    }
+    (wrong, used)
+}
+
+/// The JSON of `plan`.
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    status: &'static str,
+    #[serde(flatten)]
+    plan: Option<&'a Plan>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmdline: Option<String>,
+    contradictions: &'a [Contradiction],
+}
+
+fn write_json(out: &mut dyn Write, plan: Option<&Plan>, wrong: &[Contradiction]) -> Result<()> {
+    let document = Document {
+        version: 1,
+        status: if wrong.is_empty() { "pass" } else { "fail" },
+        plan,
+        cmdline: plan.map(one_line),
+        contradictions: wrong,
+    };
+
+    serde_json::to_writer_pretty(&mut *out, &document)?;
+    Ok(writeln!(out)?)
+}
+
+/// Returns the options for the boot loader.
+fn one_line(plan: &Plan) -> String {
+    let options: Vec<_> = plan.options.iter().map(|option| &*option.text).collect();
+
+    options.join(" ")
+}
+
+fn write_text(out: &mut dyn Write, plan: &Plan, machine: &Machine, style: Style) -> Result<()> {
+    writeln!(
+        out,
+        "CPUs {} for the kernel's work, CPUs {} free of it, out of {}.",
+        plan.housekeeping, plan.isolated, machine.present
+    )?;
+    for note in &plan.notes {
+        writeln!(out, "  {note}")?;
+    }
+    writeln!(out)?;
+    for option in &plan.options {
+        writeln!(out, "{}", style.paint(Role::Heading, &option.text))?;
+        writeln!(out, "  {}", option.reason)?;
+    }
+    writeln!(
+        out,
+        "\nIn one line, for the boot loader:\n  {}",
+        one_line(plan)
+    )?;
+    writeln!(out, "After the next boot: kthread-cpus check")?;
+    Ok(())
+}
+
+/// Says what contradicts what, a line each.
+fn complain(wrong: &[Contradiction]) {
+    for Contradiction { name, text } in wrong {
+        eprintln!("kthread-cpus: {name}: {text}");
+    }
+}
+
+/// Runs the command, and returns its exit status.
+///
+/// # Errors
+///
+/// When a list is wrong or the output cannot be written.
+pub fn run(root: &Root, args: &PlanArgs) -> Result<u8> {
+    let machine = Machine::read(root);
+    let topology = Topology::read(root, &machine);
+
+    for warning in &machine.warnings {
+        eprintln!("kthread-cpus: warning: {warning}");
+    }
+    if args.verify {
+        let cmdline = args.cmdline.as_deref().unwrap_or(&machine.cmdline);
+        let (wrong, used) = verify(&machine, &topology, cmdline);
+        output::write_to(None, |out| {
+            if args.json {
+                return write_json(out, None, &wrong);
+            }
+            if !wrong.is_empty() {
+                return Ok(());
+            }
+            Ok(match used.is_empty() {
+                true => writeln!(out, "ok: the command line confines and isolates nothing"),
+                false => writeln!(out, "ok: no contradiction in {}", used.join(" ")),
+            }?)
+        })?;
+        if !args.json {
+            complain(&wrong);
+        }
+        return Ok(u8::from(!wrong.is_empty()));
+    }
+
+    let set = |text: &Option<String>| {
+        text.as_ref()
+            .map(|text| CpuSet::parse(text, machine.count()))
+            .transpose()
+    };
+    let wish = Wish {
+        count: args.housekeeping,
+        housekeeping: set(&args.housekeeping_cpus)?,
+        isolated: set(&args.isolate)?,
+        placement: args.placement,
+        split_cores: args.split_cores,
+        keep_tick: args.keep_tick,
+    };
+    let plan = match make(&machine, &topology, &wish) {
+        Ok(plan) => plan,
+        Err(wrong) => {
+            match args.json {
+                true => output::write_to(None, |out| write_json(out, None, &wrong))?,
+                false => complain(&wrong),
+            }
+            return Ok(1);
+        }
+    };
+    output::write_to(None, |out| match args.print {
+        _ if args.json => write_json(out, Some(&plan), &[]),
+        Print::Text => write_text(out, &plan, &machine, Style::of_stdout()),
+        Print::Cmdline => Ok(writeln!(out, "{}", one_line(&plan))?),
+        Print::Housekeeping => Ok(writeln!(out, "{}", plan.housekeeping)?),
+        Print::Isolated => Ok(writeln!(out, "{}", plan.isolated)?),
+    })?;
+    Ok(0)
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A tracing instance of our own, so that nobody else's tracing is disturbed.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    cpuset::CpuSet,
+    error::{hint, Error, Result},
+    machine::Root,
+    ring::{PageLayout, SwitchLayout},
+};
+
+/// What the names of our instances begin with; the number of the process follows.
+const PREFIX: &str = "kthread-cpus.";
+
+/// A tracing instance, which is removed when this is dropped.
+pub struct Instance {
+    directory: PathBuf,
+    pipes: Vec<(u32, File)>,
+    opened: CpuSet,
+    /// The layout of its pages.
+    pub page: PageLayout,
+    /// The layout of its events.
+    pub event: SwitchLayout,
+}
+
+/// Finds where tracefs is mounted.
+fn find(root: &Root) -> Result<PathBuf> {
+    let mut denied = None;
+
+    for name in ["sys/kernel/tracing", "sys/kernel/debug/tracing"] {
+        let path = root.path(name);
+        match fs::metadata(path.join("events/sched/sched_switch")) {
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied = Some(path),
+            Err(_) => {}
+        }
+    }
+    let path = root.path("sys/kernel/tracing");
+    Err(match denied {
+        Some(path) => Error::new(format_args!(
+            "{} may not be read: run it as root, for example with sudo",
+            path.display()
+        )),
+        None if fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) => {
+            Error::new(format_args!(
+                "{} has no event sched_switch: it takes a kernel with CONFIG_ENABLE_DEFAULT_TRACERS or \
+                 CONFIG_FTRACE's tracers",
+                path.display()
+            ))
+        }
+        None => Error::new(format_args!(
+            "tracefs is not mounted: as root, run: mount -t tracefs tracefs {}",
+            path.display()
+        )),
+    })
+}
+
+/// Writes a setting of an instance.
+fn set(directory: &Path, name: &str, value: &str) -> Result<()> {
+    let path = directory.join(name);
+
+    fs::write(&path, value).map_err(|error| {
+        Error::new(format_args!(
+            "cannot write {value} to {}: {error}{}",
+            path.display(),
+            hint(&error)
+        ))
+    })
+}
+
+/// Reads a file with one read, for `header_page` gives nothing to a second one.
+fn read_at_once(path: &Path) -> io::Result<String> {
+    let mut buffer = vec![0; 64 << 10];
+    let length = File::open(path)?.read(&mut buffer)?;
+
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
+/// Removes the instances of processes that were killed.
+fn remove_stale(root: &Root, instances: &Path) {
+    for entry in fs::read_dir(instances).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if pid.is_some_and(|pid| !root.path("proc").join(pid).exists()) {
+            // If it cannot be removed, it does no harm to us.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+impl Instance {
+    /// Makes an instance that records nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no tracefs, or it may not be used.
+    pub fn new(root: &Root) -> Result<Self> {
+        let tracefs = find(root)?;
+        let read = |name: &str| {
+            let path = tracefs.join(name);
+            read_at_once(&path).map_err(|error| {
+                Error::new(format_args!(
+                    "cannot read {}: {error}{}",
+                    path.display(),
+                    hint(&error)
+                ))
+            })
+        };
+        let unknown = |name: &str| {
+            Error::new(format_args!(
+                "{} is not what the kernel writes; is it tracefs?",
+                tracefs.join(name).display()
+            ))
+        };
+        let (header, format) = ("events/header_page", "events/sched/sched_switch/format");
+        let page = PageLayout::parse(&read(header)?).ok_or_else(|| unknown(header))?;
+        let event = SwitchLayout::parse(&read(format)?).ok_or_else(|| unknown(format))?;
+        let instances = tracefs.join("instances");
+
+        remove_stale(root, &instances);
+        let directory = instances.join(format!("{PREFIX}{}", std::process::id()));
+        fs::create_dir(&directory).map_err(|error| {
+            Error::new(format_args!(
+                "cannot make {}: {error}{}",
+                directory.display(),
+                hint(&error)
+            ))
+        })?;
+        let instance = Self {
+            directory,
+            pipes: Vec::new(),
+            opened: CpuSet::new(),
+            page,
+            event,
+        };
+        let directory = &instance.directory;
+        set(directory, "tracing_on", "0")?;
+        // The time of the system call clock_gettime(), so that begin and end can be told.
+        set(directory, "trace_clock", "mono")?;
+        // It would cost something with each switch, and names are had from /proc. It is missing on
+        // some kernels.
+        let _ = set(directory, "options/record-cmd", "0");
+        set(directory, "events/sched/sched_switch/enable", "1")?;
+        Ok(instance)
+    }
+
+    /// Opens the buffers of CPUs that have not been opened yet.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be opened.
+    pub fn open(&mut self, cpus: &CpuSet) -> Result<()> {
+        for cpu in cpus.minus(&self.opened).iter() {
+            let path = self
+                .directory
+                .join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
+            let file = OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(&path)
+                .map_err(|error| {
+                    Error::new(format_args!("cannot open {}: {error}", path.display()))
+                })?;
+            self.pipes.push((cpu, file));
+            self.opened.insert(cpu);
+        }
+        Ok(())
+    }
+
+    /// Begins to record, or ends it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file.
+    pub fn record(&self, on: bool) -> Result<()> {
+        set(&self.directory, "tracing_on", if on { "1" } else { "0" })
+    }
+
+    /// Reads what there is, page by page.
+    ///
+    /// # Errors
+    ///
+    /// When a buffer cannot be read.
+    pub fn drain(&mut self, buffer: &mut Vec<u8>, mut found: impl FnMut(u32, &[u8])) -> Result<()> {
+        buffer.resize(self.page.size(), 0);
+        for (cpu, file) in &mut self.pipes {
+            loop {
+                match file.read(buffer) {
+                    Ok(0) => break,
+                    Ok(length) => found(*cpu, &buffer[..length]),
+                    Err(error) => match error.raw_os_error() {
+                        Some(libc::EINTR) => {}
+                        // There is nothing in it, or its CPU has gone.
+                        Some(libc::EAGAIN | libc::ENODEV) => break,
+                        _ => {
+                            return Err(Error::new(format_args!(
+                                "cannot read the trace buffer of CPU {cpu}: {error}"
+                            )))
+                        }
+                    },
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // It cannot be removed while a file of it is open.
+        self.pipes.clear();
+        if let Err(error) = fs::remove_dir(&self.directory) {
+            eprintln!(
+                "kthread-cpus: cannot remove {}: {error}; remove it with rmdir",
+                self.directory.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tool as its users have it, on recordings of machines.
+
+mod check;
+mod cli;
+mod common;
+mod list;
+mod plan;
+mod report;
+mod set;
+mod watch;

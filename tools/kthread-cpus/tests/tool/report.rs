@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `kthread-cpus report` from recordings. That a browser shows the page is tested by `scripts/tool`.
+
+use serde_json::{json, Value};
+
+use crate::common::{assert_one_line, Tree, KTHREAD};
+
+/// What `watch` records on a machine where `rcu_preempt` ran on CPU 5.
+fn recording(cpus: &str) -> Value {
+    let thread = |pid: u32, name: &str, class: &str, verdict: &str, runs: Value| {
+        json!({"pid": pid, "name": name, "class": class, "allowed": "0-7", "verdict": verdict,
+            "reason": "", "cpu": 0, "runs": runs})
+    };
+
+    json!({
+        "version": 1, "started": 1_795_216_852, "duration_ns": 1_000_000_000, "switches": 10,
+        "lost": 0, "kernel": "7.3.0", "cmdline": "kthread_cpus=0-1", "possible": "0-7",
+        "online": "0-6", "isolated": "", "nohz_full": "", "cpus": cpus, "source": "argument",
+        "obeys": "unknown", "notes": ["a <note>"], "advice": ["do this"],
+        "nodes": [{"id": 0, "cpus": "0-7"}],
+        "topology": {"cores": [{"cpus": "0-1", "node": 0, "cache": "0-3", "online": true}]},
+        "settings": [{"name": "unbound workqueues", "cpus": "0-7", "outside": true, "counts": true}],
+        "threads": [
+            thread(15, "rcu_preempt", "unbound", "outside",
+                json!([{"cpu": 0, "ns": 5, "count": 1}, {"cpu": 5, "ns": 2_000_000, "count": 3}])),
+            thread(20, "cpuhp/5", "per-cpu", "exempt", json!([{"cpu": 5, "ns": 9, "count": 1}])),
+            thread(30, "</text><script>alert(1)</script>", "unbound", "inside",
+                json!([{"cpu": 1, "ns": 1, "count": 1}])),
+        ],
+    })
+}
+
+fn write(tree: &Tree, name: &str, recording: &Value) -> String {
+    tree.write(name, recording.to_string());
+    tree.path().join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_page_needs_nothing_else() {
+    let tree = Tree::new("0-7");
+    let file = write(&tree, "a.json", &recording("0-1"));
+    let page = tree.path().join("r.html");
+    let (status, out, error) = tree.run(&["report", &file, "-o", page.to_str().unwrap()]);
+
+    assert_eq!((status, out.as_str(), error.as_str()), (0, "", ""));
+    let page = tree.read("r.html");
+    // Without a scheme nothing is fetched; the only address is an empty icon.
+    assert!(!page.contains("://") && !page.contains("@import"));
+    assert_eq!(page.matches("<link").count(), 1);
+    assert_eq!(page.matches("<script").count(), 1);
+    assert!(page.contains("&lt;script&gt;alert(1)"));
+    assert!(page.contains("a &lt;note&gt;"));
+    assert!(page.contains("2026-11-20 23:20 UTC"));
+    assert!(page.contains("<b class=\"bad\">3</b>intrusions on CPUs 2-6, 2.0 ms"));
+    assert!(page.contains(
+        "rcu_preempt on CPU 5&#10;2.0 ms in 3 runs, 0.2000 % of the time&#10;outside, and should not"
+    ));
+    assert!(page.contains("cpuhp/N on CPU 5"));
+}
+
+#[test]
+fn two_recordings_side_by_side() {
+    let tree = Tree::new("0-7");
+    let before = write(&tree, "a.json", &recording("0-1"));
+    let after = write(&tree, "b.json", &recording("0-7"));
+    let path = |name| tree.path().join(name).to_str().unwrap().to_owned();
+    let (page, image) = (path("r.html"), path("r.png"));
+    let (status, _, error) = tree.run(&[
+        "report", "--before", &before, "--after", &after, "-o", &page, "--png", &image,
+    ]);
+
+    assert_eq!((status, error.as_str()), (0, ""));
+    let page = tree.read("r.html");
+    assert_eq!(page.matches("<h3>Before</h3>").count(), 5);
+    assert_eq!(page.matches("<h3>After</h3>").count(), 5);
+    assert_eq!(page.matches("<svg width=").count(), 2);
+    let bytes = std::fs::read(image).unwrap();
+    assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
+}
+
+#[test]
+fn the_machine_as_it_is() {
+    let tree = Tree::old_kernel();
+    let path = |name| tree.path().join(name).to_str().unwrap().to_owned();
+    let (status, _, _) = tree.run(&["report", "-o", &path("r.html")]);
+
+    assert_eq!(status, 0);
+    assert!(tree.read("r.html").contains("Nothing was watched"));
+    let (status, _, error) = tree.run(&["report", "--png", &path("r.png")]);
+    assert_eq!(status, 2);
+    assert_one_line(&error);
+}
+
+#[test]
+fn bad_recordings_leave_no_page() {
+    let tree = Tree::new("0-7");
+    let page = tree.path().join("r.html");
+    let page = page.to_str().unwrap();
+    let mut newer = recording("0-1");
+    newer["version"] = json!(2);
+    let mut cut = recording("0-1").to_string();
+    cut.truncate(cut.len() / 2);
+    let mut wild = recording("0-1");
+    wild["cpus"] = json!("all of them");
+
+    for text in [
+        newer.to_string(),
+        cut,
+        wild.to_string(),
+        String::new(),
+        "[]".to_owned(),
+    ] {
+        tree.write("a.json", &text);
+        let file = tree.path().join("a.json");
+        let (status, _, error) = tree.run(&["report", file.to_str().unwrap(), "-o", page]);
+        assert_eq!(status, 2, "{text}");
+        assert_one_line(&error);
+    }
+    let (status, _, error) = tree.run(&["report", "/no/such/file", "-o", page]);
+    assert_eq!(status, 2);
+    assert_one_line(&error);
+    assert!(!std::path::Path::new(page).exists());
+}
+
+#[test]
+fn wild_numbers_in_a_recording() {
+    let tree = Tree::new("0-7");
+    let mut wild = recording("0-65535:1/7");
+    let runs: Vec<_> = (0..9000)
+        .map(|cpu| json!({"cpu": cpu * 7, "ns": u64::MAX / 2, "count": u64::MAX / 4}))
+        .collect();
+
+    wild["threads"][0]["runs"] = json!(&runs[..2]);
+    wild["online"] = json!("0-65535");
+    wild["duration_ns"] = json!(1);
+    wild["started"] = json!(u32::MAX);
+    let file = write(&tree, "a.json", &wild);
+    let path = |name| tree.path().join(name).to_str().unwrap().to_owned();
+    let (status, _, error) = tree.run(&[
+        "report",
+        &file,
+        "-o",
+        &path("r.html"),
+        "--png",
+        &path("r.png"),
+    ]);
+    assert_eq!((status, error.as_str()), (0, ""));
+}
+
+#[test]
+fn a_machine_with_thousands_of_threads_and_cpus() {
+    let tree = Tree::new("0-4095");
+
+    for pid in 2..2000 {
+        tree.thread(pid, &format!("thread{pid}x"), KTHREAD, "0-4095", 0);
+    }
+    let page = tree.path().join("r.html");
+    let (status, _, error) = tree.run(&["report", "-o", page.to_str().unwrap()]);
+    assert_eq!((status, error.as_str()), (0, ""));
+    assert!(tree.read("r.html").len() < 2 << 20);
+}
