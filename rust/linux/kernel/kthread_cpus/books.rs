@@ -15,8 +15,7 @@ use super::{
     policy::{
         self,
         CpuSet,
-        Cpus,
-        Level, //
+        Cpus, //
     },
     table::{
         NoMemory,
@@ -80,7 +79,8 @@ pub enum Refusal {
 
 /// The threads with one preference.
 struct Entry<L> {
-    /// The CPUs that its threads prefer; without words if they have no preference.
+    /// The CPUs that its threads prefer; without words if they have no preference, or if the entry
+    /// waits for a mask.
     preferred: Table<usize>,
     /// Its threads, apart from strays.
     threads: L,
@@ -197,9 +197,8 @@ impl Masks {
 
 /// What follows from [`Masks`], and room to work.
 struct Derived {
-    /// Where threads may run that no preference has a say for, and the level that this is.
+    /// Where threads may run that no preference has a say for.
     common: Table<usize>,
-    level: Level,
     /// The confined housekeeping CPUs.
     kernel: Table<usize>,
     /// Those of `kernel` that are usable.
@@ -214,7 +213,6 @@ impl Derived {
     fn new(words: usize) -> Result<Self, NoMemory> {
         Ok(Self {
             common: Table::filled(0, words)?,
-            level: Level::Possible,
             kernel: Table::filled(0, words)?,
             ready: Table::filled(0, words)?,
             kernel_change: Table::filled(0, words)?,
@@ -311,11 +309,6 @@ impl<L: List> Books<L> {
     /// Whether the entry `id` has a mask that was given to [`Books::prefer()`].
     fn has_mask(&self, id: u32) -> bool {
         id as usize > 1 + self.nodes
-    }
-
-    /// The level of the threads that no preference has a say for.
-    pub fn level(&self) -> Level {
-        self.derived.level
     }
 
     /// Puts `thread`, which is not in the books, under the preference for the CPUs of `node`, or
@@ -448,7 +441,7 @@ impl<L: List> Books<L> {
         difference(&mut derived.kernel_change, &derived.kernel);
         difference(&mut derived.usable_change, &masks.usable);
 
-        derived.level = policy::effective(
+        policy::effective(
             &mut *derived.scratch,
             None,
             &Cpus {
@@ -505,7 +498,7 @@ impl<L: List> Books<L> {
         }
     }
 
-    /// Whether `node_of` says of the CPU `cpu` what the books know.
+    /// Whether the books know that the CPU `cpu` is on `node`; true for a node that they have not.
     pub fn knows_node(&self, cpu: usize, node: Option<usize>) -> bool {
         let (word, bit) = (cpu / usize::BITS as usize, cpu & (usize::BITS as usize - 1));
 

@@ -61,7 +61,8 @@ kernel::sync::global_lock! {
 #[derive(Clone, Copy, PartialEq)]
 struct Member(NonNull<bindings::kthread_affinity>);
 
-// SAFETY: What it points to is protected by a lock and belongs to no CPU or task.
+// SAFETY: It is only used with `BOOKS` held, by whichever task holds that, and what it points to is
+// ordinary memory that no CPU or task has to itself.
 unsafe impl Send for Member {}
 
 impl Member {
@@ -86,8 +87,8 @@ impl Member {
         // that of another member of it, or its own.
         let next = unsafe { container_of!((*self.node()).next, bindings::kthread_affinity, node) };
 
-        // SAFETY: A member's node is never NULL.
-        // INVARIANT: It is in the books.
+        // SAFETY: It is the place of a struct that holds a node of the ring, and so not NULL.
+        // INVARIANT: Only those in the books are linked, and they leave before they are freed.
         Self(unsafe { NonNull::new_unchecked(next) })
     }
 }
