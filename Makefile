@@ -18,7 +18,7 @@ help:
 	@echo 'kthread_cpus: the Linux 7.3 series that keeps kernel threads on the CPUs you name'
 	@echo
 	@echo 'Use:'
-	@echo '  make run      build everything and boot it in QEMU; print where the kernel threads are'
+	@echo '  make run      build everything, boot it in QEMU, print where the kernel threads are; build/report.html'
 	@echo '  make test     everything that proves it; the last line is "N passed, N failed"'
 	@echo
 	@echo 'Develop:'
@@ -30,6 +30,7 @@ help:
 	@echo '  make import-sources   sources edited here -> the working tree of build/linux'
 	@echo '  make check    patches, sources and tree agree; checkpatch, rustfmt, clippy, host lints'
 	@echo '  make bisect   after each patch: build with the option on and off, boot both (long)'
+	@echo '  make configs  the series in kernels of other kinds: RT, no NUMA, no Rust, ... (long)'
 	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
 	@echo '  make tool     build/tool-dist: the program kthread-cpus, its man pages and completions'
 	@echo '  make clean    remove what was built; keep the source, the tree and the tools'
@@ -43,6 +44,8 @@ help:
 	@echo '  ACCEL=auto         auto, kvm or tcg; auto takes KVM only when a probe boots with it'
 	@echo 'Variables of make kernel:'
 	@echo '  CONFIG=on          on, off, kunit, base (without the option, unpatched trees too), clippy'
+	@echo 'Variables of make configs:'
+	@echo '  CONFIGS="..."      only these (scripts/configs has them all)'
 	@echo 'Variables of make bench:'
 	@echo '  IMAGES=1           images of each kernel that differ only in layout; 5 for the limits'
 	@echo '  COUNTS=0,64,...    numbers of managed kthreads; ROUNDS=2000 and REPEAT=3 of what is timed'
@@ -56,7 +59,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export import-sources check bisect bench tool clean distclean
+.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs bench tool clean distclean
 setup:
 	@scripts/setup test
 

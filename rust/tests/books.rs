@@ -5,7 +5,8 @@
 
 use core::cell::{Cell, RefCell};
 
-use kthread_cpus_core::books::{Books, List, Refusal, Spare, Thread};
+use kthread_cpus_core::books::{self, Books, List, Reason, Refusal, Spare, Thread};
+use kthread_cpus_core::policy::Level;
 use kthread_cpus_core::table::Table;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -36,6 +37,8 @@ struct Fake {
     entry: Cell<u32>,
     stray: Cell<u32>,
     allowed: RefCell<Vec<usize>>,
+    /// Why it was told to run there.
+    reason: Cell<Option<Reason>>,
     /// How often it was told where to run, and how often that was where it was.
     told: Cell<u32>,
     in_vain: Cell<u32>,
@@ -61,7 +64,8 @@ impl Thread for Handle<'_> {
         self.0.stray.set(stray);
     }
 
-    fn allow(self, allowed: &[usize]) {
+    fn allow(self, allowed: &[usize], reason: Reason) {
+        self.0.reason.set(Some(reason));
         self.0.told.set(self.0.told.get() + 1);
         if *self.0.allowed.borrow() == allowed {
             self.0.in_vain.set(self.0.in_vain.get() + 1);
@@ -113,6 +117,8 @@ enum Event {
     Confine(Option<Set>),
     Isolate(Set),
     Node(usize, usize),
+    /// Others than the books move threads, and the books put that right.
+    Astray(Vec<usize>, Set),
 }
 
 /// Sets that are often equal, often overlap and are sometimes empty or full.
@@ -141,6 +147,7 @@ fn events() -> impl Strategy<Value = Event> {
         2 => (thread.clone(), sets()).prop_map(|(thread, set)| Event::Update(thread, set)),
         2 => (thread, sets()).prop_map(|(thread, set)| Event::Restrict(thread, set)),
         6 => cpus().prop_map(Event::Online),
+        1 => (vec(0..THREADS, 1..4), sets()).prop_map(|(threads, set)| Event::Astray(threads, set)),
         6 => cpus().prop_map(Event::Offline),
         1 => prop::option::of(sets().prop_filter("a list has a CPU", |set| *set != 0))
             .prop_map(Event::Confine),
@@ -180,6 +187,10 @@ impl Oracle {
     }
 
     fn effective(&self, preference: Preference) -> Set {
+        self.at_level(preference).1
+    }
+
+    fn at_level(&self, preference: Preference) -> (Level, Set) {
         let kernel = self.kernel();
         let preferred = match preference {
             Preference::Nothing => None,
@@ -188,11 +199,14 @@ impl Oracle {
         };
 
         preferred
-            .map(|set| set & kernel)
+            .map(|set| (Level::Preferred, set & kernel))
             .into_iter()
-            .chain([kernel, self.housekeeping()])
-            .find(|set| set & self.online != 0)
-            .unwrap_or(POSSIBLE)
+            .chain([
+                (Level::Confined, kernel),
+                (Level::Housekeeping, self.housekeeping()),
+            ])
+            .find(|(_, set)| set & self.online != 0)
+            .unwrap_or((Level::Possible, POSSIBLE))
     }
 
     /// What becomes of a request to run on `set`; `None` if it is refused.
@@ -249,8 +263,87 @@ fn until_room<'a>(
     }
 }
 
+/// A thread as the books show it.
+#[derive(Debug, PartialEq)]
+struct Shown {
+    thread: usize,
+    preference: Preference,
+    level: Level,
+    entry_allowed: Set,
+    /// Its wish, whether it is granted, and where it may run, if user space has set that.
+    stray: Option<(Wish, bool, Set)>,
+}
+
+fn set(words: &[usize]) -> Set {
+    words[0] as Set | (words[1] as Set) << 64
+}
+
+/// What the books show, in the order of the threads.
+fn shown(books: &mut Books<Handles<'_>>, fakes: &[Fake]) -> Vec<Shown> {
+    let number = |handle: Handle<'_>| {
+        let mut all = fakes.iter();
+        all.position(|fake| core::ptr::eq(fake, handle.0))
+            .expect("it is one of ours")
+    };
+    let mut entries = Vec::new();
+    let mut threads = Vec::new();
+
+    let done: Result<(), ()> = books.each_entry(|entry| {
+        let preference = match entry.preference {
+            books::Preference::Nothing => Preference::Nothing,
+            books::Preference::Node(node, _) => Preference::Node(node),
+            books::Preference::Mask(mask) => Preference::Mask(set(mask)),
+        };
+        let of_entry = (preference, entry.level, set(entry.allowed));
+
+        entry.threads.for_each(|handle| {
+            assert_eq!(handle.entry(), entry.number);
+            threads.push(Shown {
+                thread: number(handle),
+                preference,
+                level: entry.level,
+                entry_allowed: set(entry.allowed),
+                stray: None,
+            });
+        });
+        assert!(entry.strays > 0 || !entry.threads.is_empty());
+        entries.push((entry.number, of_entry, entry.strays));
+        Ok(())
+    });
+    assert_eq!(done, Ok(()));
+
+    let done: Result<(), ()> = books.each_stray(|stray| {
+        assert_eq!(stray.thread.entry(), stray.entry);
+        let entry = entries.iter_mut().find(|entry| entry.0 == stray.entry);
+        let (_, (preference, level, entry_allowed), left) = entry.expect("it is shown");
+
+        *left -= 1;
+        threads.push(Shown {
+            thread: number(stray.thread),
+            preference: *preference,
+            level: *level,
+            entry_allowed: *entry_allowed,
+            stray: Some((
+                (set(stray.wish), stray.outside),
+                stray.granted,
+                set(stray.allowed),
+            )),
+        });
+        Ok(())
+    });
+    assert_eq!(done, Ok(()));
+    assert!(entries.iter().all(|(_, _, strays)| *strays == 0));
+
+    threads.sort_by_key(|shown| shown.thread);
+    threads
+}
+
+/// What the books are told about a change.
+const CHANGE: u32 = 7;
+const NODE_CHANGE: u32 = 8;
+
 fn tell(books: &mut Books<Handles<'_>>, oracle: &Oracle) {
-    books.change(|masks| {
+    books.change(CHANGE, |masks| {
         masks.possible.copy_from_slice(&words(POSSIBLE));
         masks
             .confined
@@ -264,7 +357,9 @@ fn tell(books: &mut Books<Handles<'_>>, oracle: &Oracle) {
 }
 
 fn tell_nodes(books: &mut Books<Handles<'_>>, oracle: &Oracle) {
-    books.change_nodes(|node, cpus| cpus.copy_from_slice(&words(oracle.node(node))));
+    books.change_nodes(NODE_CHANGE, |node, cpus| {
+        cpus.copy_from_slice(&words(oracle.node(node)))
+    });
 }
 
 fn new_books<'a>(oracle: &Oracle) -> Books<Handles<'a>> {
@@ -303,6 +398,20 @@ proptest! {
         for event in events {
             let before: Vec<u32> = fakes.iter().map(|fake| fake.in_vain.get()).collect();
             let mut may_be_in_vain = true;
+            let reason = match event {
+                Event::Enrol(..) => Some(Reason::Created),
+                // It stays where it is.
+                Event::Leave(..) => None,
+                Event::Prefer(..) => Some(Reason::Preferred),
+                Event::Update(..) => Some(Reason::Updated),
+                Event::Restrict(..) => Some(Reason::User),
+                Event::Node(..) => Some(Reason::Changed(NODE_CHANGE)),
+                _ => Some(Reason::Changed(CHANGE)),
+            };
+
+            for fake in &fakes {
+                fake.reason.set(None);
+            }
 
             match event {
                 Event::Enrol(thread, node) => {
@@ -400,9 +509,18 @@ proptest! {
                     tell_nodes(&mut books, &oracle);
                     prop_assert!(books.knows_node(cpu, Some(node)));
                 }
+                Event::Astray(threads, set) => {
+                    for thread in threads {
+                        if oracle.threads[thread].is_some() {
+                            *fakes[thread].allowed.borrow_mut() = words(set).to_vec();
+                        }
+                    }
+                    books.enforce(CHANGE);
+                }
             }
 
             for (thread, fake) in fakes.iter().enumerate() {
+                prop_assert!(fake.reason.get().is_none() || fake.reason.get() == reason);
                 let Some((preference, wish)) = oracle.threads[thread] else {
                     prop_assert_eq!((fake.entry.get(), fake.stray.get()), (0, 0));
                     continue;
@@ -418,6 +536,25 @@ proptest! {
                     may_be_in_vain || wish.is_some() || fake.in_vain.get() == before[thread]
                 );
             }
+
+            let expected: Vec<Shown> = oracle
+                .threads
+                .iter()
+                .enumerate()
+                .filter_map(|(thread, known)| known.map(|known| (thread, known)))
+                .map(|(thread, (preference, wish))| {
+                    let (level, entry_allowed) = oracle.at_level(preference);
+                    let stray = wish.map(|wish| {
+                        let within = if wish.1 { POSSIBLE } else { entry_allowed };
+                        let granted = wish.0 & within & oracle.online != 0;
+
+                        (wish, granted, oracle.allowed(preference, Some(wish)))
+                    });
+
+                    Shown { thread, preference, level, entry_allowed, stray }
+                })
+                .collect();
+            prop_assert_eq!(shown(&mut books, &fakes), expected);
         }
     }
 }

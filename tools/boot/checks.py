@@ -27,12 +27,13 @@ def surprises(scenario: Scenario, facts: Facts, plain: Facts) -> list[str]:
     """
     found: list[str] = []
     found += guest_sound(facts)
-    found += kernel_log(facts, plain)
+    found += kernel_log(scenario, facts, plain)
     found += option_lines(scenario, facts)
     found += environment(scenario, facts)
     found += managed_kthreads(scenario, facts, plain)
     found += bound_kthreads(scenario, facts, plain)
     found += workqueues(scenario, facts, plain)
+    found += work_done(scenario, facts)
     found += usermode_helpers(scenario, facts)
     found += first_process(scenario, facts, plain)
     found += interrupts(scenario, facts, plain)
@@ -64,10 +65,15 @@ def guest_sound(facts: Facts) -> Iterator[str]:
         yield f"the guest could not do the action {action}"
 
 
-def kernel_log(facts: Facts, plain: Facts) -> Iterator[str]:
-    """Nothing but the option's own lines warns of anything new."""
+def kernel_log(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
+    """Nothing but the option's own lines and what is expected warns of anything new."""
     known = {re.sub(r"\d+", "N", text) for text in warnings(plain.klog)}
+    expected = scenario.workqueues_warn
+    if expected and not any(expected in text for text in warnings(facts.klog)):
+        yield f"there is no warning: {expected}"
     for text in dict.fromkeys(warnings(facts.klog)):
+        if expected and expected in text:
+            continue
         if re.sub(r"\d+", "N", text) not in known:
             yield f"a warning that is not there without the option: {text}"
 
@@ -209,13 +215,28 @@ def workqueues(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
             yield f"{_placed(thread)}: outside {format_cpus(limit)}"
 
 
+def work_done(scenario: Scenario, facts: Facts) -> Iterator[str]:
+    """Unbound workqueues have really done their work inside, or anywhere.
+
+    A rescuer may have had to help a workqueue of a CPU, which is none of this.
+    """
+    if "work" not in [name for name, _, _ in facts.actions]:
+        return
+    ran = facts.worked.get("unbound", NO_CPUS)
+    if not ran:
+        yield "unbound workqueues have done no work"
+    limit = ceiling(scenario, facts.last)
+    if confines(scenario, "wq") and not ran <= limit:
+        yield f"work ran on {format_cpus(ran)}, outside {format_cpus(limit)}"
+
+
 def usermode_helpers(scenario: Scenario, facts: Facts) -> Iterator[str]:
     """Usermode helpers are inside, or are not.
 
     They start from an unbound workqueue: confined workqueues confine them too.
     """
     limit = ceiling(scenario, facts.last)
-    for helper in ("core", "modprobe"):
+    for helper in ("core", "modprobe", "nested", "uevent"):
         allowed = facts.umh.get(helper, NO_CPUS)
         if not allowed:
             yield f"no usermode helper ran for {helper}"
@@ -245,6 +266,11 @@ def interrupts(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
         expected = limits(scenario, facts.last)
     if scenario.irq is not None:
         expected = [parse_cpus(scenario.irq)]
+    for name, cpus in facts.fired.items():
+        if not any(cpus <= mask for mask in expected):
+            yield f"the interrupt of {name} has fired on {format_cpus(cpus)}"
+    if not facts.fired and "irqs" in [name for name, _, _ in facts.actions]:
+        yield "no interrupt has fired"
     seen = facts.last.irq_default or NO_CPUS
     if seen not in expected:
         yield f"interrupts go to {format_cpus(seen)} by default, not {format_cpus(expected[0])}"

@@ -9,7 +9,7 @@ messages stands in this file and nowhere else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -247,7 +247,9 @@ class LogLine:
 class Step:
     """How things were after one step of guest/steps.c; `threads` has kernel threads only.
 
-    What a thread ran on last is not looked at here: `cpu` is -1.
+    What a thread ran on last is not looked at here: `cpu` is -1. `kcpus` is what the file
+    kthread_cpus says, `workqueues` and `requested` what those of the workqueues do; None if
+    there is no such file. `result` is what the step itself has told.
     """
 
     number: int
@@ -257,6 +259,12 @@ class Step:
     online: CpuSet
     isolated: CpuSet
     present: CpuSet
+    kcpus: CpuSet | None = None
+    workqueues: CpuSet | None = None
+    requested: CpuSet | None = None
+    irq_default: CpuSet | None = None
+    init_allowed: CpuSet = frozenset()
+    result: dict[str, str] = field(default_factory=dict)
     threads: dict[int, Thread] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -274,7 +282,9 @@ class Epoch:
 
     `kind` is boot, moving (a change is in flight, and `online` and `isolated` are what
     it leads to) or quiet (none is). `ran` are CPUs and the threads that ran on all of
-    them, by number; with the name of a thread that was still being made.
+    them, by number and by what they were there: managed, made (still being made), worker
+    or rescuer. `counted` has how often a CPU has turned to each kind of work, if that
+    was counted.
     """
 
     kind: str
@@ -282,7 +292,8 @@ class Epoch:
     online: CpuSet
     isolated: CpuSet
     switches: int
-    ran: list[tuple[CpuSet, list[tuple[int, bool]]]] = field(default_factory=list)
+    ran: list[tuple[CpuSet, list[tuple[int, str]]]] = field(default_factory=list)
+    counted: dict[int, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -304,6 +315,9 @@ class Facts:
     init_allowed: CpuSet = frozenset()
     env: dict[str, str] = field(default_factory=dict)
     umh: dict[str, CpuSet] = field(default_factory=dict)
+    # Where an interrupt has fired, by its name, and unbound workqueues have done work.
+    fired: dict[str, CpuSet] = field(default_factory=dict)
+    worked: dict[str, CpuSet] = field(default_factory=dict)
     actions: list[tuple[str, str, int]] = field(default_factory=list)
     files: dict[str, str | None] = field(default_factory=dict)
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -442,6 +456,11 @@ def _take(facts: Facts, word: str, values: Mapping[str, str]) -> None:
         facts.env[values["name"]] = values["value"]
     elif word == "umh":
         facts.umh[values["helper"]] = parse_cpus(values["allowed"])
+    elif word == "fired":
+        facts.fired[values["name"]] = parse_cpus(values["cpus"])
+    elif word == "worked":
+        kind = values["kind"]
+        facts.worked[kind] = facts.worked.get(kind, frozenset()) | parse_cpus(values["cpu"])
     elif word == "action":
         facts.actions.append((values["name"], values["arg"], int(values["status"])))
     elif word == "file":
@@ -470,9 +489,9 @@ def _take(facts: Facts, word: str, values: Mapping[str, str]) -> None:
         facts.failures.append(values["text"])
     elif word == "output":
         facts.outputs.setdefault(values["of"], []).append(values["line"])
-    elif word in ("step", "kthread", "allowed", "gone"):
+    elif word in ("step", "result", "kthread", "allowed", "gone"):
         _take_step(facts, word, values)
-    elif word in ("epoch", "ran", "sampled"):
+    elif word in ("epoch", "ran", "counted", "sampled"):
         _take_trace(facts, word, values)
     elif word == "thread":
         facts.snapshots[-1].threads.append(
@@ -498,9 +517,17 @@ def _take_step(facts: Facts, word: str, values: Mapping[str, str]) -> None:
                 online=parse_cpus(values["online"]),
                 isolated=parse_cpus(values["isolated"]),
                 present=parse_cpus(values["present"]),
+                kcpus=_optional(parse_cpus, values.get("kcpus")),
+                workqueues=_optional(parse_mask, values.get("wq")),
+                requested=_optional(parse_mask, values.get("wqrequested")),
+                irq_default=_optional(parse_mask, values.get("irqdefault")),
+                init_allowed=parse_cpus(values.get("init", "")),
                 threads=dict(facts.steps[-1].threads) if facts.steps else {},
             )
         )
+    elif word == "result":
+        pairs = (pair.partition("=") for pair in values["text"].split())
+        facts.steps[-1].result = {key: value for key, _, value in pairs}
     elif word == "kthread":
         facts.names[int(values["pid"])] = values["name"], int(values["flags"])
     else:
@@ -511,6 +538,11 @@ def _take_step(facts: Facts, word: str, values: Mapping[str, str]) -> None:
                 continue
             name, flags = facts.names[pid]
             threads[pid] = Thread(pid, name, flags, parse_cpus(values["list"]), cpu=-1)
+
+
+def _optional(reader: Callable[[str], CpuSet], text: str | None) -> CpuSet | None:
+    """Reads what may not have been told."""
+    return None if text is None else reader(text)
 
 
 def _take_trace(facts: Facts, word: str, values: Mapping[str, str]) -> None:
@@ -528,8 +560,14 @@ def _take_trace(facts: Facts, word: str, values: Mapping[str, str]) -> None:
     elif word == "ran":
         threads = [thread.partition(":") for thread in values["threads"].split(",")]
         facts.epochs[-1].ran.append(
-            (parse_cpus(values["cpus"]), [(int(pid), made == "made") for pid, _, made in threads])
+            (
+                parse_cpus(values["cpus"]),
+                [(int(pid), kind or "managed") for pid, _, kind in threads],
+            )
         )
+    elif word == "counted":
+        counts = {kind: int(count) for kind, count in values.items() if kind != "cpu"}
+        facts.epochs[-1].counted[int(values["cpu"])] = counts
     else:
         facts.sampled = Sampled(
             events=int(values["events"]),
@@ -554,7 +592,8 @@ COMPLAINT = re.compile(
 ERROR_LEVEL = 3
 # Except what comes of a host that gives an emulated guest its time in pieces.
 TIMING = re.compile(
-    r"^(tsc|clocksource|hpet|mtrr|sched_clock): |Fast TSC|Unstable clock|^APIC (timer|calibration)"
+    r"^(tsc|clocksource|hpet|mtrr|sched_clock): |Fast TSC|Unstable clock"
+    r"|^APIC (timer|calibration|frequency)"
     r"|lapic is not functional|high resolution mode|perf: interrupt took"
     r"|keep using the local clock|trace_clock=local|on the kernel command line"
 )

@@ -76,7 +76,8 @@ def guest_entries(
         Entry(f"kc/{name}", stat.S_IFREG | 0o755, data) for name, data in sorted(scripts.items())
     ]
     entries += [
-        Entry(f"kc/umh-{caller}", stat.S_IFLNK | 0o777, b"umh") for caller in ("core", "modprobe")
+        Entry(f"kc/umh-{caller}", stat.S_IFLNK | 0o777, b"umh")
+        for caller in ("core", "modprobe", "uevent")
     ]
     return [*entries, *extra]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Judges a sequence of changes by the rules of the specification (sections 3 and 4).
+"""Judges a sequence of changes by the rules of the specification (sections 3 to 5).
 
 Every check returns the surprises as sentences for a person; none means all is well.
 The rules are computed here on their own, from the masks that the guest has told.
@@ -9,13 +9,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from errno import EINVAL, EOPNOTSUPP
 
-from facts import CpuSet, Epoch, Facts, Step, Thread, format_cpus, parse_cpus
-from sequences import Sequence
+from facts import (
+    CpuSet,
+    Epoch,
+    Facts,
+    Step,
+    Thread,
+    format_cpus,
+    parse_cpus,
+    parse_mask,
+    parse_request,
+)
+from sequences import REFUSED, Sequence
 from vm import Machine
 
-EINVAL = 22
+# What can be confined at run time.
+RUNTIME = ("kthread", "wq", "umh")
 NODE_THREAD = re.compile(r"(?:kswapd|kcompactd)(\d+)$")
 # These are bound, placed and stopped at random: what they are at any moment, no look can
 # tell. It still counts where they ran while they were made.
@@ -26,6 +38,11 @@ UPDATE = re.compile(r"/proc/kcload:update~([0-9,-]+)")
 HOTPLUG = ("offline", "online", "spin")
 # Workers come and go.
 MOVING = (STORM, "kworker/")
+# The others are for workqueues of a CPU, and have to help where that is.
+UNBOUND_RESCUERS = re.compile(r"kworker/R-(writeback|kcwork-(reclaim|ordered))")
+# Where these run is written at random.
+RANDOM = ("torture",)
+WORKQUEUE_MASK = re.compile(r"/sys/devices/virtual/workqueue/cpumask:([0-9a-f,]+)")
 # More of the same says nothing new.
 MOST_OF_A_KIND = 12
 
@@ -39,10 +56,14 @@ def surprises(sequence: Sequence, facts: Facts, reference: Facts) -> list[str]:
         return [f"the steps were not made: {facts.failures}"]
     rules = Rules(sequence, facts.steps[0])
     found: list[str] = []
+    rules.follow(facts)
     for check in (
-        sampler(facts),
+        sampler(sequence, facts),
         statuses(rules, facts),
+        changes_of_k(rules, facts),
         allowed_masks(rules, facts),
+        workqueues(rules, facts),
+        results(rules, facts),
         bound_kthreads(facts, reference),
         runs_outside(rules, facts),
     ):
@@ -61,6 +82,8 @@ class Rules:
     start: Step
     # Preferences that were changed on the way, by what the names begin with.
     updated: tuple[tuple[str, str], ...] = ()
+    # K after each step, by its number, and the classes that it confines.
+    settings: dict[int, tuple[CpuSet, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def possible(self) -> CpuSet:
@@ -68,14 +91,42 @@ class Rules:
         machine = self.sequence.machine
         return frozenset(range(machine.maxcpus or machine.smp))
 
-    @property
-    def confined(self) -> CpuSet:
-        """K."""
-        return self.possible if self.sequence.cpus is None else parse_cpus(self.sequence.cpus)
+    def follow(self, facts: Facts) -> None:
+        """Works out K after every step."""
+        asked = self.sequence.cpus
+        cpus = self.possible if asked is None else parse_cpus(asked)
+        flags = () if asked is None else self.sequence.flags
+        self.settings[-1] = cpus, flags
+        for before, step in zip([facts.steps[0], *facts.steps], facts.steps, strict=False):
+            if step.name == "kcpus" and not self.refusal(step, before, flags):
+                cpus = parse_request(step.arg.replace("~", " "), len(self.possible))
+                flags = flags or RUNTIME
+            if step.name in RANDOM and step.kcpus is not None:
+                cpus, flags = step.kcpus, flags or RUNTIME
+            self.settings[step.number] = cpus, flags
 
-    def inside(self, isolated: CpuSet) -> CpuSet:
+    def refusal(self, step: Step, before: Step, flags: tuple[str, ...]) -> int:
+        """Returns the error with which K cannot be written, or 0."""
+        text = step.arg.replace("~", " ")
+        if text in REFUSED:
+            return REFUSED[text]
+        if flags and not set(flags) & set(RUNTIME):
+            return EOPNOTSUPP
+        asked = parse_request(text, len(self.possible))
+        return 0 if asked & before.online & (self.possible - before.isolated) else EINVAL
+
+    def confined(self, step: int, what: str = "kthread") -> CpuSet:
+        """K after a step, for a class of work."""
+        cpus, flags = self.settings[step]
+        return cpus if what in flags else self.possible
+
+    def confines(self, step: int, what: str) -> bool:
+        """Returns whether a class of work is confined after a step."""
+        return what in self.settings[step][1]
+
+    def inside(self, step: int, isolated: CpuSet, what: str = "kthread") -> CpuSet:
         """K and H."""
-        return self.confined & (self.possible - isolated)
+        return self.confined(step, what) & (self.possible - isolated)
 
     def node(self, name: str) -> int | None:
         """Returns the node that a thread was created on."""
@@ -94,11 +145,15 @@ class Rules:
                 return parse_cpus(cpus)
         return self.possible
 
-    def effective(self, name: str, online: CpuSet, isolated: CpuSet) -> CpuSet:
+    def effective(self, name: str, step: Step) -> CpuSet:
         """E."""
-        inside = self.inside(isolated)
-        for level in (self.preferred(name) & inside, inside, self.possible - isolated):
-            if level & online:
+        return self.level(self.preferred(name), step, "kthread")
+
+    def level(self, preferred: CpuSet, step: Step, what: str) -> CpuSet:
+        """The first level that has an online CPU."""
+        inside = self.inside(step.number, step.isolated, what)
+        for level in (preferred & inside, inside, self.possible - step.isolated):
+            if level & step.online:
                 return level
         return self.possible
 
@@ -109,8 +164,10 @@ def node_cpus(machine: Machine, node: int) -> CpuSet:
     return frozenset(range(node * cores, (node + 1) * cores))
 
 
-def sampler(facts: Facts) -> Iterator[str]:
+def sampler(sequence: Sequence, facts: Facts) -> Iterator[str]:
     """The trace is whole, and it has seen managed kthreads run while things moved."""
+    if not sequence.trace:
+        return
     sampled = facts.sampled
     if sampled is None:
         yield "there is no trace"
@@ -133,10 +190,12 @@ def statuses(rules: Rules, facts: Facts) -> Iterator[str]:
     """Every step works, but a thread cannot be placed where it must not run."""
     for before, step in zip(facts.steps, facts.steps[1:], strict=False):
         expected = 0
-        if step.name == "affinity" and rules.sequence.cpus is not None:
+        if step.name == "affinity" and rules.confines(step.number, "kthread"):
             name, asked = placement(step)
-            if not asked & rules.effective(name, before.online, before.isolated):
+            if not asked & rules.effective(name, replace(before, number=step.number)):
                 expected = EINVAL
+        if step.name == "kcpus":
+            expected = rules.refusal(step, before, rules.settings[before.number][1])
         if step.status != expected:
             yield f"{step}: the result is {step.status}, not {expected}"
     for line in facts.outputs.get("join", []):
@@ -169,11 +228,14 @@ def allowed_masks(rules: Rules, facts: Facts) -> Iterator[str]:
         if step.name == "affinity" and not step.status:
             name, asked = placement(step)
             placed[name] = asked
-            usable = rules.effective(name, step.online, step.isolated) & asked & step.online
+            usable = rules.effective(name, step) & asked & step.online
             granted.pop(name, None)
-            if not usable and rules.sequence.cpus is None:
+            if not usable and not rules.confines(step.number, "kthread"):
                 granted[name] = asked
-        if step.isolated != isolated:
+        if step.name in RANDOM:
+            # It has let go of all.
+            placed.clear()
+        if step.isolated != isolated or (step.name == "kcpus" and not step.status):
             isolated = step.isolated
             granted.clear()
         if (match := UPDATE.fullmatch(step.arg)) and not step.status:
@@ -181,7 +243,7 @@ def allowed_masks(rules: Rules, facts: Facts) -> Iterator[str]:
         for thread in step.managed:
             if thread.pid in made or thread.name.startswith(STORM):
                 continue
-            expected = rules.effective(thread.name, step.online, step.isolated)
+            expected = rules.effective(thread.name, step)
             asked = placed.get(thread.name, rules.possible)
             if expected & asked & step.online:
                 expected &= asked
@@ -195,13 +257,113 @@ def allowed_masks(rules: Rules, facts: Facts) -> Iterator[str]:
 
 def same_mask(rules: Rules, step: Step, thread: Thread, expected: CpuSet) -> bool:
     """Returns whether a thread has the mask `expected`; see allowed_masks."""
-    loose = rules.sequence.cpus is None or rules.node(thread.name) is not None
-    if not loose:
+    confined = rules.confines(step.number, "kthread")
+    if confined and rules.node(thread.name) is None:
         return thread.allowed & rules.possible == expected
     online = thread.allowed & step.online == expected & step.online
     # Whatever comes online next, it is no place outside the level. The kernel does not
     # know the node of a CPU that is not there yet, and takes the first one for it.
-    return online and (thread.allowed & step.present <= expected or rules.sequence.cpus is None)
+    return online and (thread.allowed & step.present <= expected or not confined)
+
+
+def changes_of_k(rules: Rules, facts: Facts) -> Iterator[str]:
+    """The file tells K, and neither PID 1 nor the interrupts' default follow a change."""
+    for before, step in zip([facts.steps[0], *facts.steps], facts.steps, strict=False):
+        cpus, _ = rules.settings[step.number]
+        if step.kcpus != cpus:
+            told = "nothing" if step.kcpus is None else format_cpus(step.kcpus)
+            yield f"after {step}: the file kthread_cpus says {told}, not {format_cpus(cpus)}"
+        if step.name != "kcpus":
+            continue
+        for what, old, new in (
+            ("PID 1", before.init_allowed, step.init_allowed),
+            ("an interrupt", before.irq_default, step.irq_default),
+        ):
+            if old != new:
+                yield f"{step} moves {what} from {format_cpus(old)} to {format_cpus(new)}"
+
+
+def workqueues(rules: Rules, facts: Facts) -> Iterator[str]:
+    """Unbound workqueues, rescuers and workers are confined as far as the rules say.
+
+    What is requested is what was written last, and no change of K touches it.
+    """
+    requested = rules.start.requested
+    for step in facts.steps:
+        if (match := WORKQUEUE_MASK.fullmatch(step.arg)) and not step.status:
+            requested = parse_mask(match[1])
+        if step.name in RANDOM:
+            requested = rules.possible
+        if not rules.confines(step.number, "wq"):
+            continue
+        if step.requested != requested:
+            yield (
+                f"after {step}: {format_cpus(step.requested or ())} is requested of the "
+                f"workqueues, not {format_cpus(requested or ())}"
+            )
+        expected = rules.level(requested or frozenset(), step, "wq")
+        if step.workqueues is None or step.workqueues & rules.possible != expected:
+            yield (
+                f"after {step}, CPUs {format_cpus(step.online)} online: unbound workqueues use "
+                f"{format_cpus(step.workqueues or ())}, not {format_cpus(expected)}"
+            )
+        for thread in step.threads.values():
+            wrong = thread.unbound_worker and not thread.allowed & rules.possible <= expected
+            wrong |= thread.rescuer and thread.allowed & rules.possible != expected
+            if wrong:
+                yield (
+                    f"after {step}, CPUs {format_cpus(step.online)} online: {thread.name} may run "
+                    f"on {format_cpus(thread.allowed)}, not {format_cpus(expected)}"
+                )
+
+
+def results(rules: Rules, facts: Facts) -> Iterator[str]:
+    """Work and helpers have run, inside, and nothing was lost on the way."""
+    for step in facts.steps:
+        for key, value in step.result.items():
+            if key in ("lost", "wrong") and value != "0":
+                yield f"{step}: {key}={value}"
+        if step.name in ("work", "rescue"):
+            yield from _work(rules, step)
+        elif step.name == "helper":
+            yield from _helpers(rules, step)
+        elif step.name in RANDOM:
+            changes = int(step.arg.partition(":")[0])
+            if step.result.get("changes") != str(changes):
+                yield f"{step}: {step.result}"
+            elif int(step.result["refused"]) > changes // 2:
+                yield f"{step}: most of the changes were refused: {step.result}"
+
+
+def _work(rules: Rules, step: Step) -> Iterator[str]:
+    """Work that may choose its CPU has run inside; rescuers have, if asked for."""
+    for who in ("ran", "rescued"):
+        if not rules.confines(step.number, "wq") or who not in step.result:
+            continue
+        cpus = parse_cpus(step.result[who])
+        limit = rules.level(step.requested or frozenset(), step, "wq")
+        if not cpus <= limit:
+            yield f"{step}: the work {who} on {format_cpus(cpus)}, outside {format_cpus(limit)}"
+    if "ran" in step.result and not step.result["ran"] and "percpu" not in step.arg:
+        yield f"{step}: no work ran"
+    if step.name == "rescue" and not step.result.get("rescued"):
+        yield f"{step}: no rescuer ran: {step.result}"
+
+
+def _helpers(rules: Rules, step: Step) -> Iterator[str]:
+    """Helpers have seen that they are confined; none has one of its own class only."""
+    for helper in step.arg.split(","):
+        if helper not in step.result:
+            yield f"{step}: no helper ran for {helper}"
+    for helper, told in step.result.items():
+        allowed = parse_cpus(told) & rules.possible
+        if rules.confines(step.number, "umh"):
+            expected = rules.level(rules.possible, step, "umh")
+            if allowed != expected:
+                yield (
+                    f"{step}: the {helper} helper may run on {format_cpus(allowed)}, "
+                    f"not {format_cpus(expected)}"
+                )
 
 
 def still_being_made(facts: Facts) -> set[int]:
@@ -233,37 +395,60 @@ def bound_kthreads(facts: Facts, reference: Facts) -> Iterator[str]:
 def runs_outside(rules: Rules, facts: Facts) -> Iterator[str]:
     """I2: no managed kthread has run outside K and H while a CPU of them was online.
 
-    With a change in flight, both what it leads from and what it leads to count: a run is
-    outside where neither allows it, and if one of the two has no CPU of them, any goes.
+    Nor has work of unbound workqueues. With a change in flight, both what it leads from and
+    what it leads to count: a run is outside where neither allows it, and if one of the two
+    has no CPU of them, any goes.
     """
     for before, epoch in zip([None, *facts.epochs], facts.epochs, strict=False):
-        limits = [limit(rules, epoch)]
+        around = [epoch]
         if epoch.kind == "moving" and before is not None:
-            limits.append(limit(rules, before))
-        allowed = frozenset().union(*limits)
-        for cpus, threads in epoch.ran:
-            if cpus <= allowed:
-                continue
-            names = dict.fromkeys(runner(facts, *thread) for thread in threads)
-            outside = [name for name in names if not is_random(name)]
-            if outside:
-                yield (
-                    f"{when(facts, epoch)}, CPUs {format_cpus(epoch.online)} online: ran on "
-                    f"{format_cpus(cpus - allowed)}, outside {format_cpus(allowed)}: "
-                    f"{', '.join(outside)}"
+            around.append(before)
+        for what in ("kthread", "wq"):
+            allowed = frozenset().union(*(limit(rules, one, what) for one in around))
+            for cpus, threads in epoch.ran:
+                if cpus <= allowed:
+                    continue
+                named = dict.fromkeys(
+                    runner(facts, pid, kind)
+                    for pid, kind in threads
+                    if class_of(kind) == what and not excused(rules, facts, epoch, pid, kind)
                 )
+                outside = [name for name in named if not is_random(name)]
+                if outside:
+                    yield (
+                        f"{when(facts, epoch)}, CPUs {format_cpus(epoch.online)} online: ran on "
+                        f"{format_cpus(cpus - allowed)}, outside {format_cpus(allowed)}: "
+                        f"{', '.join(outside)}"
+                    )
 
 
-def limit(rules: Rules, epoch: Epoch) -> CpuSet:
-    """Returns where managed kthreads may run, as far as I2 goes."""
-    inside = rules.inside(epoch.isolated)
+def class_of(kind: str) -> str:
+    """Returns what confines a thread that ran as such."""
+    return "wq" if kind in ("worker", "rescuer") else "kthread"
+
+
+def excused(rules: Rules, facts: Facts, epoch: Epoch, pid: int, kind: str) -> bool:
+    """Returns whether a thread may run where no unbound workqueue has it run.
+
+    To make a worker is up to kthreadd, which another flag confines.
+    """
+    if class_of(kind) == "wq" and not rules.confines(epoch.step, "kthread"):
+        return True
+    return kind == "rescuer" and not UNBOUND_RESCUERS.match(facts.names.get(pid, ("", 0))[0])
+
+
+def limit(rules: Rules, epoch: Epoch, what: str) -> CpuSet:
+    """Returns where work of a class may run, as far as I2 goes."""
+    if not rules.confines(epoch.step, what) and what == "wq":
+        return rules.possible
+    inside = rules.inside(epoch.step, epoch.isolated, what)
     return inside if inside & epoch.online else rules.possible
 
 
-def runner(facts: Facts, pid: int, made: bool) -> str:
+def runner(facts: Facts, pid: int, kind: str) -> str:
     """Returns the name of a thread that ran."""
-    name = facts.names.get(pid, ("a short-lived thread", 0))[0]
-    return f"{name} (while it was made)" if made else name
+    name = facts.names.get(pid, (f"a short-lived {'thread' if kind == 'made' else kind}", 0))[0]
+    return f"{name} (while it was made)" if kind == "made" else name
 
 
 def is_random(name: str) -> bool:

@@ -1,28 +1,53 @@
 # SPDX-License-Identifier: GPL-2.0
 """Boots a kernel with kthread_cpus= and without, and shows what came of it.
 
-Exit status: 0 every managed kthread kept inside, 1 some did not or the kernel did not
-take the option, otherwise as vm.py.
+In both guests the program kthread-cpus (tools/kthread-cpus) looks where the kernel's work
+may run and watches where it does, while every CPU gives the kernel work to do. With
+--page, and --picture, a page and its heat map compare the two.
+
+Exit status: 0 all is inside, 1 it is not or the kernel did not take the option, otherwise
+as vm.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import vm
-from facts import CpuSet, Facts, FactsError, Thread, format_cpus, parse, parse_request, split_flags
+from facts import (
+    PF_KTHREAD,
+    PF_NO_SETAFFINITY,
+    CpuSet,
+    Facts,
+    FactsError,
+    Snapshot,
+    Thread,
+    format_cpus,
+    parse,
+    parse_cpus,
+    parse_request,
+    split_flags,
+)
 from vm import BootError, Guest, Machine
 
 WIDTH = 92
 NAMES = 48
+TOOL = vm.BUILD / "tool-dist/kthread-cpus"
+
+# The work for the kernel outlasts the watch, which may begin late in a slow guest.
+WATCHED = 5
+WORK = 60
 
 
 @dataclass(frozen=True)
@@ -46,7 +71,10 @@ class Style:
 
 @dataclass(frozen=True)
 class Pair:
-    """The same machine with the option and without, and the K that was asked for."""
+    """The same machine with the option and without, and the K that was asked for.
+
+    The facts have one snapshot, which is what the program has seen in the guest.
+    """
 
     value: str
     with_option: Facts
@@ -78,6 +106,52 @@ def command_word(value: str) -> str:
     return f'kthread_cpus="{value}"' if re.search(r"\s", value) else f"kthread_cpus={value}"
 
 
+def actions(value: str, machine: Machine) -> str:
+    """Returns what the guest is to do, as a word of the kernel command line."""
+    try:
+        cpus = parse_request(split_flags(value)[1], machine.maxcpus or machine.smp)
+    except ValueError:
+        cpus = frozenset()
+    given = f"~--cpus~{format_cpus(cpus).replace(',', '+')}" if cpus else ""
+    return (
+        "kcguest.do=umh,tool:list~--json,tool:check~--json,"
+        f"load:{WORK},tool:watch~--json~--for~{WATCHED}s{given}"
+    )
+
+
+def told(facts: Facts, command: str) -> dict[str, Any]:
+    """Returns what a command of the program has told in the guest."""
+    for name, lines in facts.outputs.items():
+        if name.startswith(f"tool:{command}~"):
+            try:
+                return json.loads("\n".join(lines))
+            except ValueError as error:
+                raise FactsError(f"kthread-cpus {command}: {' '.join(lines)[:300]}") from error
+    raise FactsError(f"the guest has not run kthread-cpus {command}")
+
+
+def snapshot(facts: Facts) -> Snapshot:
+    """Returns what `list` and `check` have told of the machine."""
+    listed, checked = told(facts, "list"), told(facts, "check")
+    settings = {setting["name"]: parse_cpus(setting["cpus"]) for setting in checked["settings"]}
+    return Snapshot(
+        masks={name: parse_cpus(listed[name]) for name in ("possible", "online", "isolated")},
+        nodes={node["id"]: parse_cpus(node["cpus"]) for node in told(facts, "watch")["nodes"]},
+        threads=[
+            Thread(
+                pid=thread["pid"],
+                name=thread["name"],
+                flags=PF_KTHREAD | (0 if thread["movable"] else PF_NO_SETAFFINITY),
+                allowed=parse_cpus(thread["allowed"]),
+                cpu=thread["cpu"],
+            )
+            for thread in listed["threads"]
+        ],
+        irq_default=settings.get("new interrupts"),
+        workqueues=settings.get("unbound workqueues"),
+    )
+
+
 def render(pair: Pair, style: Style) -> str:
     """Returns the report."""
     snapshot = pair.with_option.last
@@ -99,6 +173,7 @@ def render(pair: Pair, style: Style) -> str:
     lines += ["", row("Other work of the kernel", "without", "with", "")]
     lines += other_rows(pair)
     lines += ["", per_cpu_line(snapshot.threads), ""]
+    lines += watched_lines(pair)
     lines += counts(pair, style)
     return "\n".join(lines)
 
@@ -185,6 +260,21 @@ def per_cpu_line(threads: Iterable[Thread]) -> str:
     return "\n".join(textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  "))
 
 
+def watched_lines(pair: Pair) -> list[str]:
+    """Returns how often threads that should not have run outside while they were watched."""
+    new, old = (told(facts, "watch") for facts in (pair.with_option, pair.without))
+    outside = parse_cpus(new["online"]) - parse_cpus(new["cpus"])
+    if not outside:
+        return []
+    times = [document["intrusions"]["count"] for document in (old, new)]
+    return [
+        f"  In {WATCHED} s of work, kernel threads that can be confined ran on CPUs "
+        f"{format_cpus(outside)}",
+        f"  {times[0]} times without the option, {times[1]} times with it.",
+        "",
+    ]
+
+
 def counts(pair: Pair, style: Style) -> list[str]:
     """Returns the result."""
     new, old = pair.with_option.last, pair.without.last
@@ -217,20 +307,49 @@ def verdict(pair: Pair, style: Style) -> list[str]:
         reasons.append("the kernel has ignored the option, see what it says above")
     elif not option.lines:
         reasons.append("the kernel says nothing about the option")
-    if pair.with_option.last.outside(pair.confined):
-        names = [thread.name for thread in pair.with_option.last.outside(pair.confined)]
-        reasons.append(f"outside: {textwrap.shorten(', '.join(names), 200)}")
-    for failed in pair.with_option.failed_actions:
-        reasons.append(f"the guest could not do: {failed}")
+    outside = outside_names(pair)
+    if outside:
+        reasons.append(f"outside: {textwrap.shorten(', '.join(outside), 200)}")
+    for facts in (pair.without, pair.with_option):
+        for failed in facts.failed_actions:
+            # Its exit status says that something is outside.
+            if not failed.startswith("tool:check"):
+                reasons.append(f"the guest could not do: {failed}")
     return [f"{style.bad}FAILED{style.off}: {reason}" for reason in reasons]
+
+
+def outside_names(pair: Pair) -> list[str]:
+    """Returns what `check` calls outside, if it could be inside."""
+    checked = told(pair.with_option, "check")
+    if not parse_cpus(checked["cpus"]) & pair.with_option.last.online:
+        return [thread.name for thread in pair.with_option.last.outside(pair.confined)]
+    wrong = [found["name"] for found in checked["findings"] if found["verdict"] == "outside"]
+    wrong += [set["name"] for set in checked["settings"] if set["outside"] and set["counts"]]
+    return wrong
+
+
+def write_page(pair: Pair, tool: Path, page: Path, picture: Path | None) -> None:
+    """Writes the page, and its heat map, next to the recordings that it compares."""
+    recordings = []
+    for name, facts in (("without", pair.without), ("with", pair.with_option)):
+        path = page.with_name(f"run-{name}.json")
+        path.write_text(json.dumps(told(facts, "watch")) + "\n")
+        recordings.append(str(path))
+    title = f"Linux {pair.with_option.kernel}, without and with {command_word(pair.value)}"
+    command = [str(tool), "report", "--before", recordings[0], "--after", recordings[1]]
+    command += ["--title", title, "--output", str(page)]
+    command += ["--png", str(picture)] if picture else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BootError(f"{tool} has not made the page: {done.stderr.strip()}")
 
 
 def boot_pair(
     kernel: Path, initrd: Path, machine: Machine, value: str, append: str, accel: str
 ) -> Pair:
     """Boots with the option and without, both at once where there is a second core."""
-    word = command_word(value)
-    asked = {"with": f"{word} {append}".strip(), "without": append}
+    todo = actions(value, machine)
+    asked = {"with": f"{command_word(value)} {append} {todo}", "without": f"{append} {todo}"}
 
     def boot_one(name: str) -> vm.Console:
         return vm.boot(
@@ -244,6 +363,7 @@ def boot_pair(
     for name, console in consoles.items():
         try:
             parsed[name] = parse(console.text)
+            parsed[name].snapshots.append(snapshot(parsed[name]))
         except FactsError as error:
             raise vm.GuestDied(f"the guest {name} the option: {error} ({console.log})") from error
     return Pair(value, parsed["with"], parsed["without"], consoles["with"].accel)
@@ -259,6 +379,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--smp", default="8", help="CPUs (8)")
     parser.add_argument("--nodes", default="2", help="NUMA nodes (2)")
     parser.add_argument("--accel", default="auto", help="auto, kvm, tcg or mttcg")
+    parser.add_argument("--tool", type=Path, default=TOOL, help="the program kthread-cpus")
+    parser.add_argument("--page", type=Path, help="a page to write, which compares the boots")
+    parser.add_argument("--picture", type=Path, help="the heat map of the page, as PNG")
     parser.add_argument("--check", action="store_true", help="only look at the arguments")
     args = parser.parse_args(argv)
 
@@ -275,6 +398,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         style = Style.for_stream(sys.stdout)
         print(render(pair, style))
+        if args.page:
+            write_page(pair, args.tool, args.page, args.picture)
+            print(f"\n{args.page} shows it in a browser")
         return 1 if verdict(pair, style) else 0
     except BootError as error:
         print(f"run: {error}", file=sys.stderr)

@@ -16,6 +16,8 @@ from zlib import crc32
 from facts import FLAGS
 from vm import BOOT_TIMEOUT, Machine
 
+# What the guest does by default, and what it does when it is to be seen at work.
+AT_WORK = "kcguest.do=umh,irqs,work,facts"
 # Every warning names the value; that of an error in the text also the place of it.
 OFFSET = re.compile(r"(?:offset|position|character|at) (?P<offset>\d+)")
 
@@ -67,16 +69,21 @@ class Scenario:
     machine: Machine = field(default_factory=Machine)
     # The kernel does not know the option.
     unknown: bool = False
+    # A warning of the workqueues, as a part of its text.
+    workqueues_warn: str | None = None
+    # Look also at where interrupts fire and where unbound workqueues do their work.
+    at_work: bool = False
 
     @property
     def boot(self) -> Boot:
         """The boot that is looked at."""
-        return Boot(self.config, self.machine, self.words)
+        actions = f" {AT_WORK}" if self.at_work else ""
+        return Boot(self.config, self.machine, f"{self.words}{actions}".strip())
 
     @property
     def plain(self) -> Boot:
         """The same boot without the option."""
-        words = re.sub(r'\bkthread_cpus(=("[^"]*"|\S*))?', "", self.words)
+        words = re.sub(r'\bkthread_cpus(=("[^"]*"|\S*))?', "", self.boot.append)
         return replace(self.boot, append=" ".join(words.split()))
 
     @property
@@ -101,7 +108,7 @@ PLAIN = [
     Scenario("absent", ""),
     Scenario("two-cpus", "kthread_cpus=0-1", "0-1"),
     Scenario("one-cpu", "kthread_cpus=0", "0"),
-    Scenario("without-boot-cpu", "kthread_cpus=2-3", "2-3"),
+    Scenario("without-boot-cpu", "kthread_cpus=2-3", "2-3", at_work=True),
     Scenario("other-node-only", "kthread_cpus=5-6", "5-6"),
     Scenario("last-cpu", "kthread_cpus=N", "7"),
     Scenario("first-and-last", "kthread_cpus=0,N", "0,7"),
@@ -114,7 +121,8 @@ PLAIN = [
 ]
 
 ONE_FLAG = [
-    Scenario(f"flag-{flag}", f"kthread_cpus={flag},2-3", "2-3", flags=(flag,)) for flag in FLAGS
+    Scenario(f"flag-{flag}", f"kthread_cpus={flag},2-3", "2-3", flags=(flag,), at_work=True)
+    for flag in FLAGS
 ] + [
     Scenario("flags-two", "kthread_cpus=wq,kthread,0-1", "0-1", flags=("kthread", "wq")),
     Scenario("flags-all", "kthread_cpus=kthread,wq,umh,init,irq,0,N", "0,7"),
@@ -169,6 +177,48 @@ ISOLATION = [
     Scenario("both", "isolcpus=6-7 nohz_full=6-7 kthread_cpus=1,6", "1,6"),
 ]
 
+# Other options that say something else about the same.
+CONTRADICTIONS = [
+    Scenario("isolcpus-takes-boot-cpu", "isolcpus=0-3 kthread_cpus=2-5", "2-5", at_work=True),
+    Scenario("nohz-full-takes-boot-cpu", "nohz_full=2-7 kthread_cpus=5-6", "5-6", at_work=True),
+    Scenario(
+        "irqaffinity-elsewhere",
+        "irqaffinity=6 kthread_cpus=2-3",
+        "2-3",
+        irq="0,6",
+        at_work=True,
+    ),
+    Scenario(
+        "unbound-cpus-within",
+        "workqueue.unbound_cpus=3-6 kthread_cpus=2-4",
+        "2-4",
+        workqueues="3-6",
+        at_work=True,
+    ),
+    Scenario(
+        "unbound-cpus-elsewhere",
+        "workqueue.unbound_cpus=5-6 kthread_cpus=2-3",
+        "2-3",
+        workqueues_warn="leaves no CPU of kthread_cpus",
+        at_work=True,
+    ),
+    Scenario(
+        "all-at-once",
+        "isolcpus=6-7 nohz_full=5-7 irqaffinity=1 workqueue.unbound_cpus=1-4 kthread_cpus=3-6",
+        "3-6",
+        irq="0-1",
+        workqueues="1-4",
+        at_work=True,
+    ),
+    Scenario("none-online", "maxcpus=2 kthread_cpus=4-5", "4-5", at_work=True),
+    Scenario(
+        "none-online-and-isolcpus",
+        "maxcpus=3 isolcpus=0-1,4 kthread_cpus=4-5",
+        "4-5",
+        at_work=True,
+    ),
+]
+
 # Without the option in the kernel nothing is changed, and the word is unknown.
 NOT_BUILT = [
     Scenario("not-built-absent", "", config="off"),
@@ -211,7 +261,16 @@ ORDERS = [
     *_both_orders("maxcpus-none-online", "maxcpus=2", "kthread_cpus=4-5", cpus="4-5"),
 ]
 
-SCENARIOS = [*PLAIN, *ONE_FLAG, *OUTCOMES, *ISOLATION, *NOT_BUILT, *CHECKED, *ORDERS]
+SCENARIOS = [
+    *PLAIN,
+    *ONE_FLAG,
+    *OUTCOMES,
+    *ISOLATION,
+    *CONTRADICTIONS,
+    *NOT_BUILT,
+    *CHECKED,
+    *ORDERS,
+]
 
 # Scenarios that must give the same facts.
 SAME = [(first, second) for first, second in zip(ORDERS[::2], ORDERS[1::2], strict=True)]

@@ -9,9 +9,11 @@ of it is not written here: moves.py computes it from the specification's rules.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from errno import EINVAL, EOVERFLOW, ERANGE
 
+from facts import FLAGS
 from scenarios import Boot
-from vm import Machine
+from vm import BOOT_TIMEOUT, Machine
 
 # The trace begins before the first kernel thread; guest/steps.c depends on all of it.
 TRACE = (
@@ -24,8 +26,9 @@ LONGEST_COMMAND_LINE = 2047
 
 @dataclass(frozen=True)
 class Sequence:
-    """A boot that does steps, and K there; None: nothing is confined.
+    """A boot that does steps, and K there at first; None: nothing is confined.
 
+    `flags` say what K confines, and `trace` whether it is looked at where work ran.
     `words` is the kernel command line. `preferences` are the preferences (CPU lists) of
     threads by what their names begin with; those of a node are in `nodes`, and kswapd and
     kcompactd have that in their names. `before` are actions of the guest.
@@ -41,6 +44,9 @@ class Sequence:
     before: tuple[str, ...] = ()
     preferences: tuple[tuple[str, str], ...] = ()
     nodes: tuple[tuple[str, int], ...] = ()
+    flags: tuple[str, ...] = FLAGS
+    trace: bool = True
+    timeout: float = BOOT_TIMEOUT
 
     @property
     def boot(self) -> Boot:
@@ -54,10 +60,11 @@ class Sequence:
         return self._boot("off", " ".join(words))
 
     def _boot(self, config: str, words: str) -> Boot:
-        steps = ";".join(self.steps).replace(",", "+")
+        first = () if self.trace else ("notrace",)
+        steps = ";".join([*first, *self.steps]).replace(",", "+")
         actions = ",".join([*self.before, f"steps:{steps}"])
-        append = f"{words} {TRACE} kcguest.do={actions}".strip()
-        return Boot(config, self.machine, append, self.guest)
+        append = f"{words} {TRACE if self.trace else ''} kcguest.do={actions}".strip()
+        return Boot(config, self.machine, append, self.guest, self.timeout)
 
 
 def partition(name: str, cpus: str) -> tuple[str, ...]:
@@ -148,6 +155,163 @@ ADDED = ("ask=add-cpus", "present=4-7", "online=5", "online=4,6,7")
 # Threads come and go at random while CPUs do; the last two numbers are a time and a seed.
 STORM = ("background=/proc/kcload:storm~4~7", "spin=6:1-3", "offline=2-3", "online=3,2", "join")
 
+# Lists that the file kthread_cpus does not take on any machine here, and why.
+REFUSED = {
+    "": EINVAL,
+    ",,": EINVAL,
+    "0-x": EINVAL,
+    "3-1": EINVAL,
+    "kthread,0-1": EINVAL,
+    "0-7:3/2": EINVAL,
+    "0-99": ERANGE,
+    "0,4294967296": EOVERFLOW,
+}
+
+WQ_FILES = "/sys/devices/virtual/workqueue"
+HELPERS = "helper=modprobe,core,uevent"
+KCLOAD_MODULE = ("insmod:/kc/kcload.ko",)
+
+# Wider, narrower, disjoint, and what leaves K as it is.
+WRITES = (
+    "kcpus=1-4",
+    "kcpus=2-3",
+    HELPERS,
+    "kcpus=6-7",
+    "kcpus=5-N",
+    HELPERS,
+    "kcpus=0-7:1/2",
+    *(f"kcpus={text.replace(' ', '~')}" for text in REFUSED),
+    "kcpus=~1,~3",
+    "kcpus=all",
+    "kcpus=6-7",
+)
+
+# Some of K, or all of it, goes and comes, before and after it was written.
+WRITES_WITH_HOTPLUG = (
+    "offline=3",
+    "kcpus=3-4",
+    "offline=4",
+    HELPERS,
+    # There is no CPU to move to.
+    "kcpus=3",
+    "online=3",
+    "kcpus=3",
+    "online=4",
+    "offline=2",
+    "kcpus=2-3",
+    "affinity=khungtaskd:3",
+    "affinity=ksmd:6",
+    "kcpus=6-7",
+    "affinity=ksmd:6",
+    "kcpus=3,6",
+    "kcpus=2-3",
+    "online=2",
+    "offline=2-3",
+    "kcpus=5",
+    "online=2-3",
+    "each=5",
+)
+
+WRITES_WITH_PARTITIONS = (
+    *partition("a", "6-7"),
+    # All of it is isolated.
+    "kcpus=6-7",
+    "kcpus=5-6",
+    *change("a", "4-7"),
+    HELPERS,
+    "kcpus=2-5",
+    *dissolve("a"),
+    "offline=5",
+    *partition("b", "2-4"),
+    "kcpus=0,5",
+    "online=5",
+    *dissolve("b"),
+)
+
+# User space's own mask of the workqueues may only confine them further.
+WRITES_WITH_WORKQUEUES = (
+    "work=keep~unbound~1",
+    "work=keep~ordered~1",
+    "work=keep~reclaim~1",
+    "work=keep~highpri~1",
+    "work=keep~sysfs~1",
+    "work=hold",
+    "kcpus=4-5",
+    "work=held",
+    "work=run~unbound~16",
+    "work=run~ordered~8",
+    "work=run~percpu~16",
+    "rescue",
+    f"write={WQ_FILES}/cpumask:f0",
+    "kcpus=3-4",
+    "work=held",
+    f"write={WQ_FILES}/cpumask:03",
+    "work=held",
+    "work=run~reclaim~16",
+    f"write={WQ_FILES}/cpumask:ff",
+    "offline=3-4",
+    "work=keep~reclaim~1",
+    "work=held",
+    "rescue",
+    "online=4",
+    "work=held",
+    "work=release",
+    "work=use",
+    "rescue",
+    # A workqueue's own mask, outside of K, and then with a CPU of it.
+    f"write={WQ_FILES}/kcwork-sysfs-4/cpumask:c0",
+    f"write={WQ_FILES}/writeback/cpumask:c0",
+    "work=hold",
+    "kcpus=1-2",
+    "work=held",
+    f"write={WQ_FILES}/kcwork-sysfs-4/cpumask:06",
+    "work=release",
+    "work=use",
+    "work=drop",
+)
+
+# The CPUs outside of K are busy in user space, and the kernel has much to do.
+NOISE = Sequence(
+    "noise",
+    "rcu_nocbs=2-3 kthread_cpus=0-1",
+    "0-1",
+    (*(f"write=/proc/kcload:add~{kind}~4" for kind in ("unbound", "node:1")), "noise=6:2-3"),
+    machine=Machine(smp=4),
+    guest="kcload",
+    before=KCLOAD_MODULE,
+    nodes=KCLOAD_NODES,
+)
+
+
+def torture(changes: int, rounds: int, seed: int) -> Sequence:
+    """Changes K at random, that often in every round, on the kernel with the checkers."""
+    kept = (f"work=keep~{kind}~1" for kind in ("unbound", "ordered", "reclaim", "sysfs"))
+    random = [(f"torture={changes}:{seed + turn}", "work=use") for turn in range(rounds)]
+    return Sequence(
+        "checked-torture",
+        "kunit.enable=0 kthread_cpus=2-3",
+        "2-3",
+        (
+            *ADD_FOR_STORM,
+            *kept,
+            *(step for steps in random for step in steps),
+            # Where all is, is known without the guest's word for it.
+            "kcpus=2-3",
+            "work=use",
+            "each=2-3",
+            "work=drop",
+        ),
+        config="kunit",
+        guest="kcload",
+        before=KCLOAD_MODULE,
+        preferences=KCLOAD,
+        nodes=KCLOAD_NODES,
+        trace=False,
+        # An emulated machine with all the checkers is slow.
+        timeout=600.0 + 4 * changes * rounds,
+    )
+
+
 SEQUENCES = [
     Sequence("without-boot-cpu", "kthread_cpus=2-3,6-7", "2-3,6-7", (*HOTPLUG, *PLACED)),
     Sequence("other-node", "kthread_cpus=6-7", "6-7", ("orders=6-7", *HOTPLUG)),
@@ -235,4 +399,60 @@ SEQUENCES = [
         nodes=KCLOAD_NODES,
     ),
     Sequence("late-cpus-absent", "maxcpus=3", None, ("online=4", "online=3,5-7", "each=4-7")),
+    Sequence("written", "kthread_cpus=2-3", "2-3", (*WRITES, *WRITES_WITH_HOTPLUG)),
+    Sequence("written-partitions", "kthread_cpus=2-3", "2-3", WRITES_WITH_PARTITIONS),
+    Sequence("written-absent", "", None, ("affinity=ksmd:1-2", *WRITES, "each=6-7")),
+    Sequence(
+        "written-isolcpus",
+        "isolcpus=6-7 nohz_full=6-7 irqaffinity=1 workqueue.unbound_cpus=0-4",
+        None,
+        ("kcpus=6-7", "kcpus=5-6", HELPERS, "kcpus=4-6", HELPERS, "each=4-5", "kcpus=0,7"),
+    ),
+    Sequence(
+        "written-late-cpus",
+        "maxcpus=3 kthread_cpus=5-6",
+        "5-6",
+        (HELPERS, "kcpus=6", "kcpus=2,6", "online=6", "kcpus=3,6-7", HELPERS, "online=3-5,7"),
+    ),
+    Sequence(
+        "written-kthread-only",
+        "kthread_cpus=kthread,2-3",
+        "2-3",
+        ("kcpus=4-5", HELPERS, "each=4-5", "kcpus=0-x", "kcpus=1"),
+        flags=("kthread",),
+    ),
+    Sequence(
+        "written-wq-and-umh",
+        "kthread_cpus=wq,umh,2-3",
+        "2-3",
+        ("kcpus=4-5", HELPERS, "each=4-5", "affinity=ksmd:1", "kcpus=1", HELPERS),
+        flags=("wq", "umh"),
+    ),
+    Sequence(
+        "written-not-at-run-time",
+        "kthread_cpus=init,irq,2-3",
+        "2-3",
+        ("kcpus=4-5", "kcpus=all", HELPERS, "each=2-3"),
+        flags=("init", "irq"),
+    ),
+    Sequence(
+        "written-workqueues",
+        "kthread_cpus=2-3",
+        "2-3",
+        WRITES_WITH_WORKQUEUES,
+        guest="kcload",
+        before=KCLOAD_MODULE,
+    ),
+    Sequence(
+        "written-storm",
+        "kthread_cpus=2-3",
+        "2-3",
+        (*ADD_FOR_STORM, *STORM[:2], "kcpus=1-4", "kcpus=5", "kcpus=2-3", "join", *STORM),
+        guest="kcload",
+        before=KCLOAD_MODULE,
+        preferences=KCLOAD,
+        nodes=KCLOAD_NODES,
+    ),
+    NOISE,
+    torture(changes=100, rounds=2, seed=1),
 ]

@@ -186,13 +186,18 @@ class Console:
 
 
 def qemu_command(
-    machine: Machine, guest: Guest, accel: str, qemu: str = QEMU, monitor: Path | None = None
+    machine: Machine,
+    guest: Guest,
+    accel: str,
+    qemu: str = QEMU,
+    monitor: Path | None = None,
+    debugger: Path | None = None,
 ) -> list[str]:
     """Returns QEMU's argument list; `accel` is kvm, tcg or mttcg.
 
     Plain tcg runs all CPUs of the guest in one thread: as fast on a small host, and
     leaves the other cores to other guests. mttcg has a thread for every CPU. `monitor` is
-    where QEMU listens for commands.
+    where QEMU listens for commands, `debugger` where it listens for gdb.
     """
     accels = {"kvm": "kvm", "tcg": "tcg,thread=single", "mttcg": "tcg,thread=multi"}
     args = [qemu, *machine.arguments(), "-accel", accels[accel]]
@@ -200,6 +205,8 @@ def qemu_command(
         args[args.index("-cpu") + 1] = "host"
     if monitor is not None:
         args += ["-qmp", f"unix:{monitor},server=on,wait=off"]
+    if debugger is not None:
+        args += ["-gdb", f"unix:{debugger},server=on,wait=off"]
     args += ["-kernel", str(guest.kernel), "-initrd", str(guest.initrd)]
     args += ["-append", guest.command_line()]
     args += ["-nodefaults", "-no-user-config", "-display", "none", "-net", "none"]
@@ -223,6 +230,7 @@ def boot(
     accel: str = "auto",
     timeout: float = BOOT_TIMEOUT,
     on_output: Callable[[bytes], None] | None = None,
+    debugger: Path | None = None,
 ) -> Console:
     """Boots `guest` and returns its console, which is kept in the file `log` too.
 
@@ -235,10 +243,11 @@ def boot(
             # A path of a socket must be short.
             monitor = Path(scratch) / "qmp"
             helper = Helper(monitor, on_output)
-            command = qemu_command(machine, guest, accel, qemu, monitor)
+            command = qemu_command(machine, guest, accel, qemu, monitor, debugger)
             console = _run(command, accel, timeout, log, helper.take)
     else:
-        console = _run(qemu_command(machine, guest, accel, qemu), accel, timeout, log, on_output)
+        command = qemu_command(machine, guest, accel, qemu, debugger=debugger)
+        console = _run(command, accel, timeout, log, on_output)
     if accel != "kvm":
         KvmProbe(guest, qemu).confirm_refusal()
     return console

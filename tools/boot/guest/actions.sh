@@ -95,13 +95,77 @@ each_cpu() {
 	return $status
 }
 
-# write:PATH=VALUE and read:PATH, for what the kernel shows as a file
+# write:PATH=VALUE and read:PATH, for what the kernel shows as a file; '~' stands for a space
 do_write() {
-	{ echo "${1#*=}" >"${1%%=*}"; } 2>/dev/null
+	local value=${1#*=}
+	{ echo "${value//\~/ }" >"${1%%=*}"; } 2>/dev/null
 }
 
 do_read() {
 	awk -v what=file -f /kc/facts.awk "$1" >>"$facts"
+}
+
+# lines:PATH: all of a file; heads:PATH: but for lines that begin with a tab, which are counted
+do_lines() {
+	awk -v what=lines -f /kc/facts.awk "$1" >>"$facts"
+}
+
+do_heads() {
+	awk -v what=heads -f /kc/facts.awk "$1" >>"$facts"
+}
+
+# debug: mounts what the kernel shows to those who look inside
+do_debug() {
+	mount -t debugfs debugfs /sys/kernel/debug &&
+		mount -t tracefs tracefs /sys/kernel/tracing
+}
+
+# look:STEP: how things are after a step, and a mark in the trace that it has ended
+do_look() {
+	do_lines /sys/kernel/debug/kthread_cpus/entries &&
+		do_facts &&
+		echo "$1" >/sys/kernel/tracing/trace_marker
+}
+
+# affinity:NAME=LIST: as taskset does it, for the thread of that name
+do_affinity() {
+	local file name
+	for file in /proc/[0-9]*/comm; do
+		read -r name <"$file" && [ "$name" = "${1%=*}" ] || continue
+		file=${file%/comm}
+		taskset -pc "${1##*=}" "${file#/proc/}" >/dev/null 2>&1
+		return
+	done
+	return 2
+}
+
+# isolate:LIST: a partition of its own for these CPUs; isolate: its end
+do_isolate() {
+	local group=/sys/fs/cgroup/isolated
+	if [ -z "$1" ]; then
+		rmdir $group
+		return
+	fi
+	mkdir -p /sys/fs/cgroup
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+	echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control &&
+		mkdir $group &&
+		echo "$1" >$group/cpuset.cpus &&
+		echo isolated >$group/cpuset.cpus.partition
+}
+
+# debugger: has the host look at this machine with a debugger, which shows by the
+# value of a variable that it has done so
+do_debugger() {
+	local file=/proc/sys/kernel/panic before now
+	before=$(cat $file)
+	now=$before
+	echo "<6>kcguest: ask debugger" >/dev/kmsg
+	while [ "$now" = "$before" ]; do
+		sleep 1
+		now=$(cat $file)
+	done
+	echo "$before" >$file
 }
 
 # steps:STEP;STEP...: changes of CPUs and what becomes of the kernel threads, see steps.c
@@ -137,11 +201,44 @@ do_selftest() {
 	shift
 	mkdir -p /sys/fs/cgroup
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
-	PATH=$PATH:/kc bash "/selftests/$name" "$@" >/run/selftest 2>&1 || status=$?
+	set -- "/selftests/$name" "$@"
+	case $name in
+	*.sh) set -- bash "$@" ;;
+	esac
+	PATH=$PATH:/kc "$@" >/run/selftest 2>&1 || status=$?
 	while read -r line; do
 		fact output of="$name" line="$(echo "$line" | encode)"
 	done </run/selftest >>"$facts"
 	return $status
+}
+
+# tool:ARGUMENT~ARGUMENT...: the program kthread-cpus, and what it prints
+do_tool() {
+	local IFS='~' status=0 name=$1
+	set -f
+	# shellcheck disable=SC2086
+	set -- $1
+	set +f
+	unset IFS
+	[ -d /sys/kernel/tracing/instances ] || mount -t tracefs tracefs /sys/kernel/tracing
+	/kc/kthread-cpus "$@" >/run/tool 2>&1 || status=$?
+	output_of "tool:$name" /run/tool
+	return $status
+}
+
+# output_of NAME FILE: one process for all lines, which may be long and many
+output_of() {
+	local name=${1//%/%25}
+	sed "s/%/%25/g; s/ /%20/g; s|^|@kc output of=$name line=|" "$2" >>"$facts"
+}
+
+# load:SECONDS: every CPU gives the kernel work to do, until the time is up
+do_load() {
+	local cpu
+	for cpu in "$cpus"/cpu[0-9]*; do
+		timeout "$1" taskset -c "${cpu##*/cpu}" \
+			sh -c 'while :; do mount -t kcguest none /run; usleep 10000; done' 2>/dev/null &
+	done
 }
 
 # encode: standard input as one value of a fact
@@ -149,8 +246,9 @@ encode() {
 	tr '\n\t' '  ' | sed 's/ *$//; s/%/%25/g; s/ /%20/g'
 }
 
-# umh: what two usermode helpers that the kernel starts itself see: the pipe
-# for a core dump, and modprobe for a file system that nobody has.
+# umh: what usermode helpers that the kernel starts itself see: the pipe for a
+# core dump, modprobe for a file system that nobody has, another one that this one
+# has it start, and the helper for events of devices.
 do_umh() {
 	local pattern modprobe status=0
 	: >/run/umh
@@ -164,12 +262,56 @@ do_umh() {
 	if [ -e /proc/sys/kernel/modprobe ]; then
 		read -r modprobe </proc/sys/kernel/modprobe
 		echo /kc/umh-modprobe >/proc/sys/kernel/modprobe
-		mount -t kcguest none /run 2>/dev/null
+		mount -t kcouter none /run 2>/dev/null
 		await_line modprobe /run/umh || status=1
 		echo "$modprobe" >/proc/sys/kernel/modprobe
 	fi
+	if [ -e /sys/kernel/uevent_helper ]; then
+		echo /kc/umh-uevent >/sys/kernel/uevent_helper
+		echo change >$cpus/cpu0/uevent
+		# Nor for this one.
+		await_line uevent /run/umh || status=1
+		echo >/sys/kernel/uevent_helper
+	fi
 	cat /run/umh >>"$facts"
 	return $status
+}
+
+# irqs: on which CPUs interrupts have fired while the serial port had something to
+# send. Nobody has placed that one.
+do_irqs() {
+	local tries=0
+	cat /proc/interrupts >/run/interrupts
+	# The last one has everything behind it.
+	while [ $tries -lt 20 ]; do
+		printf '\n\n\n\n' >/dev/ttyS0
+		tries=$((tries + 1))
+	done
+	stty -echo </dev/ttyS0
+	cat /proc/interrupts >>/run/interrupts
+	awk -v what=fired -f /kc/facts.awk /run/interrupts >>"$facts"
+}
+
+# work: on which CPUs unbound workqueues, and rescuers, run what helpers, a disk in
+# memory and writeback give them to do
+do_work() {
+	local trace=/sys/kernel/tracing event disk tries=0
+	[ -d $trace/instances ] || mount -t tracefs tracefs $trace
+	event=$trace/events/workqueue/workqueue_execute_start/enable
+	disk=$(losetup -f) || return 1
+	truncate -s 1M /run/disk
+	losetup "$disk" /run/disk || return 1
+	echo 1 >$event || return 1
+	while [ $tries -lt 8 ]; do
+		dd if=/dev/zero of="$disk" bs=64k count=4 conv=fsync 2>/dev/null
+		mount -t kcguest none /run 2>/dev/null
+		tries=$((tries + 1))
+	done
+	sync
+	echo 0 >$event
+	awk -v what=work -f /kc/facts.awk $trace/trace >>"$facts"
+	losetup -d "$disk"
+	rm /run/disk
 }
 
 # await_line WORD FILE: until FILE has a line with WORD, at most 10 seconds

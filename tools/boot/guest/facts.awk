@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Prints facts, one process for all of them: a fork for each thread would take
-# longer than the boot. "what" is start, snapshot, klog or file.
+# longer than the boot. "what" is start, snapshot, klog, file, lines, heads, fired or
+# work.
 
 BEGIN {
 	for (i = 1; i < 256; i++)
@@ -12,8 +13,55 @@ BEGIN {
 		snapshot()
 	else if (what == "file")
 		file(ARGV[1])
-	if (what != "klog")
+	else if (what == "lines" || what == "heads")
+		lines(ARGV[1])
+	if (what != "klog" && what != "fired" && what != "work")
 		exit
+}
+
+# /proc/interrupts twice: what has a number, and by how much it has grown.
+what == "fired" && /^ +CPU/ {
+	columns = NF
+	for (i = 1; i <= NF; i++)
+		cpu[i] = substr($i, 4)
+	next
+}
+
+what == "fired" {
+	# The first one is the clock, which the kernel has placed.
+	if ($1 !~ /^[0-9]+:$/ || $1 == "0:")
+		next
+	number = substr($1, 1, length($1) - 1)
+	list = ""
+	for (i = 1; i <= columns; i++) {
+		if (number in seen && $(i + 1) > count[number, cpu[i]])
+			list = list (list == "" ? "" : ",") cpu[i]
+		count[number, cpu[i]] = $(i + 1)
+	}
+	if (number in seen && list != "")
+		print "@kc fired irq=" number " name=" encode($NF) " cpus=" list
+	seen[number] = 1
+	next
+}
+
+# The trace as text: "NAME-PID [CPU] ...", and the names of those that work for
+# unbound workqueues.
+what == "work" {
+	if (!match($0, /\[[0-9]+\]/))
+		next
+	on = substr($0, RSTART + 1, RLENGTH - 2) + 0
+	if ($1 ~ /^kworker\/u/)
+		ran["unbound", on]++
+	else if ($1 ~ /^kworker\/R/)
+		ran["rescuer", on]++
+	next
+}
+
+END {
+	for (key in ran) {
+		split(key, part, SUBSEP)
+		print "@kc worked kind=" part[1] " cpu=" part[2] " count=" ran[key]
+	}
 }
 
 # Lines of "dmesg -r", that is "<level>[time] text": those of warning level and
@@ -162,4 +210,18 @@ function file(path) {
 		print "@kc file path=" encode(path) " value=" encode(first_line(path))
 	else
 		print "@kc file path=" encode(path)
+}
+
+# All lines of a file, or only those that do not begin with a tab and the number of the others.
+function lines(path,    line, count) {
+	count = 0
+	while ((getline line < path) > 0) {
+		if (what == "heads" && line ~ /^\t/)
+			count++
+		else
+			print "@kc output of=" encode(path) " line=" encode(line)
+	}
+	close(path)
+	if (what == "heads")
+		print "@kc output of=" encode(path) " line=" count
 }

@@ -19,26 +19,43 @@
  *	affinity=THREAD:LIST         sched_setaffinity() on a kernel thread
  *	ask=WORD                     has the host do something, see vm.py
  *	present=LIST                 waits for CPUs to be there
+ *	kcpus=LIST                   writes LIST to the file kthread_cpus
+ *	work=COMMAND                 a command for /proc/kcwork, whose result is told
+ *	rescue                       work that only a rescuer can do; as above
+ *	helper=modprobe,core,uevent  has the kernel start usermode helpers of these
+ *	                             kinds, which tell on what CPUs they may run
+ *	noise=ROUNDS:LIST            busy loops on these CPUs, and on the others a
+ *	                             load that gives the kernel much to do; what it
+ *	                             did on which CPU is counted
+ *	torture=CHANGES:SEED         writes random CPUs to the file kthread_cpus that
+ *	                             often, while all else moves
  *
  * The command line of the kernel must have trace_clock=counter and
  * trace_event=sched:sched_switch,cpuhp:cpuhp_enter,cpuhp:cpuhp_exit. A marker
  * stands in the trace before and after every change: between the two, it is in
- * flight. The clock only counts, so that events of all CPUs have an order.
+ * flight. The clock only counts, so that events of all CPUs have an order. If the
+ * first step is "notrace", none of this is looked at.
  *
- * One process does all of it: what forks would disturb what is looked at.
+ * One process does all of it, noise and torture aside: what forks would disturb
+ * what is looked at.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -46,6 +63,7 @@
 #define TRACEFS "/sys/kernel/tracing"
 #define CPUS "/sys/devices/system/cpu"
 #define CGROUP "/sys/fs/cgroup"
+#define WORKQUEUES "/sys/devices/virtual/workqueue"
 
 #define MAX_CPUS 64
 /* The kernel's default for so few CPUs is half of it. */
@@ -59,6 +77,10 @@
 #define PRESENT_PAUSE_US 10000
 
 #define JOIN_PAUSE_US 10000
+
+/* A helper that the kernel does not wait for, has this time to tell what it sees. */
+#define HELPER_TRIES 2000
+#define HELPER_PAUSE_US 10000
 
 /* What a woken thread needs to get to a CPU; nothing is judged by it. */
 #define POKE_PAUSE_US 3000
@@ -250,6 +272,18 @@ static bool read_thread(int pid, struct thread *thread)
 	return true;
 }
 
+/* The CPUs that a process may use. */
+static cpus_t allowed_of(int pid)
+{
+	char path[64], text[4096], *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (!read_file(path, text, sizeof(text)))
+		return 0;
+	at = strstr(text, "Cpus_allowed_list:");
+	return at ? parse_cpus(at + strcspn(at, "\t") + 1) : 0;
+}
+
 static void look_at_threads(void)
 {
 	const unsigned int kept = PF_KTHREAD | PF_NO_SETAFFINITY;
@@ -337,7 +371,18 @@ struct event {
 	int prev, next;
 	/* A new kernel thread has the name of kthreadd until it has its own. */
 	bool prev_made, next_made;
+	uint8_t prev_class, next_class;
 	uint8_t cpu, kind;
+};
+
+/* What a thread does, as far as its name tells it. */
+enum class { OTHER, WORKER, RESCUER, HELPER, MANAGED, CLASSES };
+
+static const char *const class_names[CLASSES] = {
+	[WORKER] = "worker",
+	[RESCUER] = "rescuer",
+	[HELPER] = "helper",
+	[MANAGED] = "managed",
 };
 
 static struct event *events;
@@ -460,6 +505,16 @@ static bool is_being_made(int pid, const char *name)
 	return pid != KTHREADD && !strcmp(name, "kthreadd");
 }
 
+static enum class class_of(const char *name)
+{
+	if (!strncmp(name, "kworker/u", 9))
+		return WORKER;
+	if (!strncmp(name, "kworker/R", 9))
+		return RESCUER;
+	/* Those of this guest; before exec() it has the name of a worker. */
+	return !strncmp(name, "umh-", 4) ? HELPER : OTHER;
+}
+
 static void take_event(const char *data, uint64_t time, int cpu)
 {
 	struct event event = { .time = time, .cpu = cpu };
@@ -472,6 +527,8 @@ static void take_event(const char *data, uint64_t time, int cpu)
 		event.next = load_int(data + next_pid);
 		event.prev_made = is_being_made(event.prev, data + prev_comm);
 		event.next_made = is_being_made(event.next, data + next_comm);
+		event.prev_class = class_of(data + prev_comm);
+		event.next_class = class_of(data + next_comm);
 	} else if (type == enter_format.id) {
 		event.kind = CPU_MOVES;
 		event.next = load_int(data + enter_cpu);
@@ -570,12 +627,17 @@ static unsigned long lost_events(void)
 struct state {
 	int step;
 	cpus_t online, isolated;
+	bool counted;
 };
 
 static struct state *states;
 static size_t state_count;
 static int step_number;
 static int kmsg_fd = -1;
+/* Tell how often the kernel's work ran on each CPU during this change. */
+static bool count_runs;
+/* What a step has to tell besides its status. */
+static char result[1024];
 
 static void write_all(int fd, const char *text)
 {
@@ -618,7 +680,9 @@ static void end_change(void)
 		.online = read_cpus(CPUS "/online"),
 		/* Those of isolcpus= too, unlike in sysfs. */
 		.isolated = read_cpus(CGROUP "/cpuset.cpus.isolated"),
+		.counted = count_runs,
 	};
+	count_runs = false;
 }
 
 static pid_t background;
@@ -650,6 +714,18 @@ static void start_ksmd(void)
 	write_file("/sys/kernel/mm/ksm/run", "1");
 }
 
+/* The first line of a file as a value of a fact, if there is one. */
+static void print_file(const char *key, const char *path)
+{
+	char text[1024];
+
+	if (!read_file(path, text, sizeof(text)))
+		return;
+	text[strcspn(text, "\n")] = '\0';
+	printf(" %s=", key);
+	print_encoded(text);
+}
+
 static void begin_step(const char *name, const char *arg)
 {
 	char text[256];
@@ -667,9 +743,20 @@ static void end_step(const char *name, const char *arg, int status)
 	poke();
 	printf("@kc step number=%d name=%s arg=", step_number, name);
 	print_encoded(arg);
-	printf(" status=%d online=%s isolated=%s present=%s\n", status,
+	printf(" status=%d online=%s isolated=%s present=%s", status,
 	       format_cpus(state->online), format_cpus(state->isolated),
 	       format_cpus(read_cpus(CPUS "/present")));
+	print_file("kcpus", CPUS "/kthread_cpus");
+	print_file("wq", WORKQUEUES "/cpumask");
+	print_file("wqrequested", WORKQUEUES "/cpumask_requested");
+	print_file("irqdefault", "/proc/irq/default_smp_affinity");
+	printf(" init=%s\n", format_cpus(allowed_of(1)));
+	if (*result) {
+		printf("@kc result text=");
+		print_encoded(result);
+		putchar('\n');
+		*result = '\0';
+	}
 	look_at_threads();
 	print_changes();
 	drain_trace();
@@ -828,20 +915,26 @@ static int join_background(void)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 }
 
-static int set_affinity(const char *name, cpus_t cpus)
+/* Has the thread @pid (0: this one) use @cpus. Returns 0 or an errno. */
+static int place(int pid, cpus_t cpus)
 {
 	cpu_set_t set;
-	size_t i;
 	int cpu;
 
 	CPU_ZERO(&set);
 	for (cpu = 0; cpu < MAX_CPUS; cpu++)
 		if (cpus >> cpu & 1)
 			CPU_SET(cpu, &set);
+	return sched_setaffinity(pid, sizeof(set), &set) ? errno : 0;
+}
+
+static int set_affinity(const char *name, cpus_t cpus)
+{
+	size_t i;
+
 	for (i = 0; i < thread_count; i++)
 		if (threads[i].here && !strcmp(threads[i].name, name))
-			return sched_setaffinity(threads[i].pid, sizeof(set), &set) ?
-				       errno : 0;
+			return place(threads[i].pid, cpus);
 	return ESRCH;
 }
 
@@ -855,6 +948,575 @@ static int await_present(cpus_t cpus)
 		usleep(PRESENT_PAUSE_US);
 	}
 	return ETIMEDOUT;
+}
+
+/* Kthread CPUs, work and helpers --------------------------------------------- */
+
+/* "~" stands for a space. Without the newline, nothing would be written for no CPU. */
+static int write_kcpus(const char *arg)
+{
+	char text[4096], *at;
+
+	snprintf(text, sizeof(text), "%s\n", arg);
+	for (at = text; *at; at++)
+		if (*at == '~')
+			*at = ' ';
+	return write_file(CPUS "/kthread_cpus", text);
+}
+
+static int command_work(const char *arg)
+{
+	char text[256], *at;
+	int error;
+
+	snprintf(text, sizeof(text), "%s", arg);
+	for (at = text; *at; at++)
+		if (*at == '~')
+			*at = ' ';
+	error = write_file("/proc/kcwork", text);
+	read_file("/proc/kcwork", result, sizeof(result));
+	result[strcspn(result, "\n")] = '\0';
+	return error;
+}
+
+/* While there may be no more threads, workers cannot be made: rescuers must help. */
+static int rescue_work(void)
+{
+	static const char file[] = "/proc/sys/kernel/threads-max";
+	char before[64];
+	int error = command_work("rescue prepare");
+
+	if (error)
+		return error;
+	read_file(file, before, sizeof(before));
+	error = write_file(file, "1");
+	if (!error)
+		error = command_work("rescue");
+	write_file(file, before);
+	return error;
+}
+
+/* Adds what a helper has told to the result. */
+static bool helper_has_told(const char *helper)
+{
+	char text[4096], word[64], *at;
+
+	read_file("/run/umh", text, sizeof(text));
+	snprintf(word, sizeof(word), "helper=%s allowed=", helper);
+	at = strstr(text, word);
+	/* A line that is being written has no end yet. */
+	if (!at || !strchr(at, '\n'))
+		return false;
+	at += strlen(word);
+	snprintf(result + strlen(result), sizeof(result) - strlen(result), "%s%s=%.*s",
+		 *result ? " " : "", helper, (int)strcspn(at, "\n"), at);
+	return true;
+}
+
+static int await_helper(const char *helper)
+{
+	int tries;
+
+	for (tries = 0; tries < HELPER_TRIES; tries++) {
+		if (helper_has_told(helper))
+			return 0;
+		drain_trace();
+		usleep(HELPER_PAUSE_US);
+	}
+	return ETIMEDOUT;
+}
+
+static void dump_core(void)
+{
+	const pid_t child = fork();
+
+	if (!child) {
+		signal(SIGSEGV, SIG_DFL);
+		raise(SIGSEGV);
+		_exit(1);
+	}
+	if (child > 0)
+		waitpid(child, NULL, 0);
+}
+
+/* Has the kernel start helpers of one kind; the first of them starts another one. */
+static int start_helper(const char *helper)
+{
+	static const struct {
+		const char *helper, *file, *value;
+	} kinds[] = {
+		{ "modprobe", "/proc/sys/kernel/modprobe", "/kc/umh-modprobe" },
+		{ "core", "/proc/sys/kernel/core_pattern", "|/kc/umh-core" },
+		{ "uevent", "/sys/kernel/uevent_helper", "/kc/umh-uevent" },
+	};
+	char before[256];
+	int kind, error;
+
+	for (kind = 0; strcmp(kinds[kind].helper, helper); kind++)
+		if (kind == 2)
+			die("there is no helper %s", helper);
+	read_file(kinds[kind].file, before, sizeof(before));
+	error = write_file(kinds[kind].file, kinds[kind].value);
+	if (error)
+		return error;
+	if (kind == 0)
+		mount("none", "/run", "kcouter", 0, NULL);
+	else if (kind == 1)
+		dump_core();
+	else
+		write_file(CPUS "/cpu0/uevent", "change");
+	error = await_helper(helper);
+	if (!kind && !error)
+		error = await_helper("nested");
+	write_file(kinds[kind].file, *before ? before : "\n");
+	return error;
+}
+
+static int start_helpers(const char *arg)
+{
+	char names[64], *name, *rest = names;
+	int error = 0;
+
+	snprintf(names, sizeof(names), "%s", arg);
+	unlink("/run/umh");
+	while (!error && (name = strsep(&rest, ",")))
+		error = start_helper(name);
+	return error;
+}
+
+/* Children ------------------------------------------------------------------- */
+
+#define MAX_CHILDREN 16
+
+static pid_t children[MAX_CHILDREN];
+static int child_count;
+
+/* Shared with the children: they are to come to their end. */
+static volatile bool *stopping;
+
+/* Starts a child on @cpus (0: anywhere) that calls @function with @value. */
+static pid_t start_child(int (*function)(unsigned int value), unsigned int value, cpus_t cpus)
+{
+	pid_t child;
+
+	if (!stopping)
+		stopping = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (stopping == MAP_FAILED || child_count == MAX_CHILDREN)
+		die("too many children");
+	child = fork();
+	if (child < 0)
+		die("fork: %s", strerror(errno));
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (cpus && place(0, cpus))
+			_exit(EINVAL);
+		_exit(function(value));
+	}
+	children[child_count++] = child;
+	return child;
+}
+
+/* Waits for all children and returns the first error of them. */
+static int wait_for_children(void)
+{
+	int error = 0, left = child_count, status, i;
+
+	while (left) {
+		const pid_t done = waitpid(-1, &status, WNOHANG);
+
+		drain_trace();
+		if (!done) {
+			usleep(JOIN_PAUSE_US);
+			continue;
+		}
+		for (i = 0; i < child_count && children[i] != done; i++)
+			;
+		if (done < 0 || i == child_count)
+			continue;
+		left--;
+		if (!WIFEXITED(status))
+			error = error ?: EINTR;
+		else if (!error)
+			error = WEXITSTATUS(status);
+	}
+	child_count = 0;
+	*stopping = false;
+	return error;
+}
+
+/* Noise ---------------------------------------------------------------------- */
+
+#define NOISE_FORKS 24
+#define NOISE_FILES 32
+#define NOISE_BLOCK 65536
+
+static cpus_t noise_cpus;
+
+static int keep_busy(unsigned int value)
+{
+	(void)value;
+	while (!*stopping)
+		;
+	return 0;
+}
+
+/* Processes that come and go at once, and with them what RCU frees for them. */
+static void fork_storm(void)
+{
+	int i;
+
+	for (i = 0; i < NOISE_FORKS; i++)
+		if (!fork())
+			_exit(0);
+	for (i = 0; i < NOISE_FORKS; i++)
+		wait(NULL);
+}
+
+/* Files and directories that come and go: RCU callbacks, and work for cgroups. */
+static void callback_flood(void)
+{
+	char path[64];
+	int i, fd;
+
+	for (i = 0; i < NOISE_FILES; i++) {
+		snprintf(path, sizeof(path), "/run/noise.%d", i);
+		fd = open(path, O_CREAT | O_WRONLY, 0600);
+		close(fd);
+		unlink(path);
+		snprintf(path, sizeof(path), CGROUP "/noise.%d", i);
+		mkdir(path, 0755);
+		rmdir(path);
+	}
+}
+
+/* A disk in memory: the driver and writeback use unbound workqueues. */
+static int open_disk(void)
+{
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, disk, file;
+	char path[32];
+
+	file = open("/run/disk", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	if (control < 0 || file < 0 || ftruncate(file, 16 * NOISE_BLOCK))
+		return -1;
+	number = ioctl(control, LOOP_CTL_GET_FREE);
+	snprintf(path, sizeof(path), "/dev/loop%d", number);
+	disk = open(path, O_RDWR | O_CLOEXEC);
+	if (disk >= 0 && ioctl(disk, LOOP_SET_FD, file)) {
+		close(disk);
+		disk = -1;
+	}
+	close(control);
+	close(file);
+	return disk;
+}
+
+static void write_back(int disk)
+{
+	static char block[NOISE_BLOCK];
+	int i;
+
+	memset(block, rand(), sizeof(block));
+	for (i = 0; i < 4; i++)
+		if (pwrite(disk, block, sizeof(block), (rand() % 16) * sizeof(block)) < 0)
+			return;
+	/* Not waited for: the flusher has to come. */
+	sync_file_range(disk, 0, 0, SYNC_FILE_RANGE_WRITE);
+	if (!(rand() % 2))
+		fsync(disk);
+}
+
+static int make_noise(unsigned int rounds)
+{
+	const int disk = open_disk(), cpu = 63 - __builtin_clzll(noise_cpus);
+	int error = disk < 0 ? ENODEV : 0;
+
+	write_file("/proc/sys/vm/dirty_writeback_centisecs", "1");
+	write_file("/proc/sys/kernel/modprobe", "/kc/umh-modprobe");
+	while (!error && rounds--) {
+		fork_storm();
+		callback_flood();
+		write_back(disk);
+		mount("none", "/run", "kcnoise", 0, NULL);
+		write_file("/proc/kcwork", "run unbound 8");
+		write_file("/proc/kcwork", "run ordered 8");
+		write_file("/proc/kcload", "wake all");
+		poke();
+		/* The boot CPU cannot be switched. */
+		if (cpu) {
+			error = switch_cpu(cpu, false);
+			error = error ?: switch_cpu(cpu, true);
+		}
+	}
+	ioctl(disk, LOOP_CLR_FD);
+	*stopping = true;
+	return error;
+}
+
+static int step_noise(const char *arg)
+{
+	const char *list = strchr(arg, ':');
+	cpus_t busy;
+	int cpu;
+
+	if (!list)
+		die("noise=%s: not ROUNDS:LIST", arg);
+	busy = parse_cpus(list + 1);
+	noise_cpus = read_cpus(CPUS "/online") & ~busy;
+	for (cpu = 0; cpu < MAX_CPUS; cpu++)
+		if (busy >> cpu & 1)
+			start_child(keep_busy, 0, (cpus_t)1 << cpu);
+	start_child(make_noise, atoi(arg), noise_cpus);
+	count_runs = true;
+	return wait_for_children();
+}
+
+/* Torture -------------------------------------------------------------------- */
+
+/* Each child has its own random numbers, which the seed determines. */
+static uint64_t random_state;
+
+static unsigned int below(unsigned int limit)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (random_state >> 11) % limit;
+}
+
+static void seed(unsigned int value, unsigned int stream)
+{
+	random_state = (((uint64_t)value << 8 | stream) + 1) * 0x9e3779b97f4a7c15ull;
+}
+
+static cpus_t possible;
+
+static cpus_t random_cpus(void)
+{
+	return (((cpus_t)below(1u << 16) << 16) ^ below(1u << 24)) & possible;
+}
+
+/* CPUs go and come; the first one stays. */
+static int torture_hotplug(unsigned int value)
+{
+	const int count = __builtin_popcountll(possible);
+	int cpu, error = 0;
+
+	seed(value, 1);
+	while (!*stopping) {
+		cpu = 1 + below(count - 1);
+		error = switch_cpu(cpu, below(2));
+		/* The one that it is already is no error, nor is a busy moment. */
+		if (error && error != EBUSY)
+			break;
+		error = 0;
+		/* While a CPU moves, nothing else can. */
+		usleep(below(40000));
+	}
+	for (cpu = 1; cpu < count; cpu++)
+		error = error ?: switch_cpu(cpu, true);
+	return error;
+}
+
+static int torture_partition(unsigned int value)
+{
+	int error = mkdir(CGROUP "/torture", 0755) ? errno : 0;
+
+	seed(value, 2);
+	while (!error && !*stopping) {
+		/* Not the first CPU, so that there are always some left. */
+		const cpus_t cpus = random_cpus() & ~1ull;
+
+		if (!cpus)
+			continue;
+		write_file(CGROUP "/torture/cpuset.cpus", format_cpus(cpus));
+		write_file(CGROUP "/torture/cpuset.cpus.partition",
+			   below(3) ? "isolated" : "member");
+		usleep(below(40000));
+	}
+	write_file(CGROUP "/torture/cpuset.cpus.partition", "member");
+	return error ?: rmdir(CGROUP "/torture") ? errno : 0;
+}
+
+static int torture_workqueues(unsigned int value)
+{
+	char text[32];
+	int error = 0;
+
+	seed(value, 3);
+	while (!error && !*stopping) {
+		snprintf(text, sizeof(text), "%llx", (unsigned long long)random_cpus());
+		error = write_file(WORKQUEUES "/cpumask", text);
+		/* No CPU at all is refused. */
+		if (error == EINVAL)
+			error = 0;
+		usleep(below(20000));
+	}
+	snprintf(text, sizeof(text), "%llx", (unsigned long long)possible);
+	return error ?: write_file(WORKQUEUES "/cpumask", text);
+}
+
+static int torture_work(unsigned int value)
+{
+	static const char *const kinds[] = {
+		"unbound", "highpri", "reclaim", "ordered", "sysfs", "percpu",
+	};
+	int error = 0, i;
+	char text[64];
+
+	seed(value, 4);
+	while (!error && !*stopping) {
+		snprintf(text, sizeof(text), "run %s %u", kinds[below(6)], 1 + below(16));
+		error = write_file("/proc/kcwork", text);
+		if (!error && !below(4))
+			error = write_file("/proc/kcwork", "use");
+		usleep(below(10000));
+	}
+	for (i = 0; i < 6 && !error; i++) {
+		snprintf(text, sizeof(text), "run %s 16", kinds[i]);
+		error = write_file("/proc/kcwork", text);
+	}
+	return error ?: write_file("/proc/kcwork", "use");
+}
+
+static int torture_threads(unsigned int value)
+{
+	char text[64];
+	int error = 0;
+
+	seed(value, 5);
+	while (!error && !*stopping) {
+		snprintf(text, sizeof(text), "storm 1 %u", below(1u << 16));
+		error = write_file("/proc/kcload", text);
+		/* It takes all the time that there is. */
+		sleep(1 + below(2));
+	}
+	return error;
+}
+
+/* User space places kernel threads, and lets go of them in the end. */
+static int torture_placement(unsigned int value)
+{
+	size_t i;
+
+	seed(value, 6);
+	while (!*stopping) {
+		i = below(thread_count);
+		if (threads[i].here && !threads[i].bound)
+			place(threads[i].pid, random_cpus());
+		usleep(below(10000));
+	}
+	for (i = 0; i < thread_count; i++)
+		if (threads[i].here && !threads[i].bound)
+			place(threads[i].pid, possible);
+	return 0;
+}
+
+static int torture_helpers(unsigned int value)
+{
+	seed(value, 7);
+	write_file("/proc/sys/kernel/modprobe", "/bin/true");
+	while (!*stopping) {
+		mount("none", "/run", "kctorture", 0, NULL);
+		usleep(below(20000));
+	}
+	return 0;
+}
+
+/* Random CPUs in one of the ways to write them. */
+static cpus_t random_list(char *text, size_t size)
+{
+	const unsigned int count = __builtin_popcountll(possible);
+	unsigned int first = below(count), last = first + below(count - first);
+	unsigned int group = 1 + below(4), used = 1 + below(group), cpu;
+	cpus_t cpus = 0;
+
+	switch (below(8)) {
+	case 0:
+		snprintf(text, size, "all\n");
+		return possible;
+	case 1:
+		snprintf(text, size, " %u-N\n", first);
+		last = count - 1;
+		break;
+	case 2:
+		snprintf(text, size, "%u-%u:%u/%u", first, last, used, group);
+		for (cpu = first; cpu <= last; cpu++)
+			if ((cpu - first) % group < used)
+				cpus |= (cpus_t)1 << cpu;
+		return cpus;
+	case 3:
+		/* Not a list. */
+		snprintf(text, size, "%u-%u,x\n", first, last);
+		return 0;
+	case 4:
+		snprintf(text, size, "%u-%u", first, last);
+		break;
+	default:
+		cpus = random_cpus();
+		snprintf(text, size, "%s\n", format_cpus(cpus));
+		return cpus;
+	}
+	for (cpu = first; cpu <= last; cpu++)
+		cpus |= (cpus_t)1 << cpu;
+	return cpus;
+}
+
+/*
+ * What was accepted must be there then, and what was refused must have changed
+ * nothing. It depends on the others whether a list with a CPU is accepted.
+ */
+static int torture_changes(unsigned int changes, unsigned int value)
+{
+	unsigned int refused = 0, wrong = 0, i;
+	cpus_t now = read_cpus(CPUS "/kthread_cpus");
+	char text[4 * MAX_CPUS];
+
+	seed(value, 0);
+	for (i = 0; i < changes; i++) {
+		const cpus_t cpus = random_list(text, sizeof(text));
+		const int error = write_file(CPUS "/kthread_cpus", text);
+
+		if (!error && cpus)
+			now = cpus;
+		else if (error == EINVAL && cpus != possible)
+			refused++;
+		else
+			wrong++;
+		if (read_cpus(CPUS "/kthread_cpus") != now)
+			wrong++;
+		if (i % 100 == 99) {
+			snprintf(text, sizeof(text), "<6>kcguest: %u changes\n", i + 1);
+			write_all(kmsg_fd, text);
+		}
+	}
+	snprintf(result, sizeof(result), "changes=%u refused=%u wrong=%u", changes, refused,
+		 wrong);
+	return 0;
+}
+
+static int step_torture(const char *arg)
+{
+	const char *colon = strchr(arg, ':');
+	unsigned int value;
+	int error, other;
+
+	if (!colon)
+		die("torture=%s: not CHANGES:SEED", arg);
+	value = atoi(colon + 1);
+	possible = read_cpus(CPUS "/possible");
+	look_at_threads();
+	start_child(torture_hotplug, value, 0);
+	start_child(torture_partition, value, 0);
+	start_child(torture_workqueues, value, 0);
+	start_child(torture_work, value, 0);
+	start_child(torture_threads, value, 0);
+	start_child(torture_placement, value, 0);
+	start_child(torture_helpers, value, 0);
+	error = torture_changes(atoi(arg), value);
+	*stopping = true;
+	other = wait_for_children();
+	return error ?: other;
 }
 
 static int run_simple(const char *name, const char *arg)
@@ -881,6 +1543,18 @@ static int run_simple(const char *name, const char *arg)
 		value = split(name, arg, path, sizeof(path));
 		return set_affinity(path, parse_cpus(value));
 	}
+	if (!strcmp(name, "kcpus"))
+		return write_kcpus(arg);
+	if (!strcmp(name, "work"))
+		return command_work(arg);
+	if (!strcmp(name, "rescue"))
+		return rescue_work();
+	if (!strcmp(name, "helper"))
+		return start_helpers(arg);
+	if (!strcmp(name, "noise"))
+		return step_noise(arg);
+	if (!strcmp(name, "torture"))
+		return step_torture(arg);
 	if (!strcmp(name, "present"))
 		return await_present(parse_cpus(arg));
 	if (!strcmp(name, "ask")) {
@@ -925,12 +1599,14 @@ static void run_step(const char *step)
 struct run {
 	int pid;
 	bool made;
+	enum class class;
 	cpus_t cpus;
 };
 
 static struct run *runs;
 static size_t run_count;
 static unsigned int epoch_switches;
+static unsigned int class_runs[MAX_CPUS][CLASSES];
 
 /* By number: a managed thread, as far as a look has seen. */
 static bool managed[MAX_PID];
@@ -945,25 +1621,53 @@ static void find_managed(void)
 }
 
 /*
- * Takes note of a managed thread, or of a kernel thread that is being made. If no
- * look has seen it, it is number 0.
+ * Takes note of a managed thread, of a kernel thread that is being made, or of
+ * one that works for unbound workqueues. If no look has seen it, it is number 0.
  */
-static void take_run(int pid, bool made, int cpu)
+static void take_run(int pid, bool made, enum class class, int cpu)
 {
 	size_t i;
 
-	if (pid <= 0 || pid >= MAX_PID || (!managed[pid] && !made))
+	if (pid <= 0 || pid >= MAX_PID)
 		return;
-	if (made && !managed[pid])
+	if (managed[pid] || made)
+		class = MANAGED;
+	if (class != MANAGED && class != WORKER && class != RESCUER)
+		return;
+	if (class != MANAGED ? !find_thread(pid) : made && !managed[pid])
 		pid = 0;
 	for (i = 0; i < run_count; i++)
-		if (runs[i].pid == pid && runs[i].made == made)
+		if (runs[i].pid == pid && runs[i].made == made && runs[i].class == class)
 			break;
 	if (i == run_count) {
 		runs = grow(runs, run_count, sizeof(*runs));
-		runs[run_count++] = (struct run){ .pid = pid, .made = made };
+		runs[run_count++] = (struct run){ .pid = pid, .made = made, .class = class };
 	}
 	runs[i].cpus |= (cpus_t)1 << cpu;
+}
+
+/* How often a CPU has turned to each kind of the kernel's work. */
+static void tell_counts(void)
+{
+	int cpu, class;
+
+	for (cpu = 0; cpu < MAX_CPUS; cpu++) {
+		if (!(traced >> cpu & 1))
+			continue;
+		printf("@kc counted cpu=%d", cpu);
+		for (class = WORKER; class < CLASSES; class++)
+			printf(" %s=%u", class_names[class], class_runs[cpu][class]);
+		putchar('\n');
+	}
+}
+
+static void count_run(const struct event *event)
+{
+	const int pid = event->next;
+	const bool is_managed = event->next_made ||
+				(pid > 0 && pid < MAX_PID && managed[pid]);
+
+	class_runs[event->cpu][is_managed ? MANAGED : event->next_class]++;
 }
 
 /* One fact for the epoch and one for each set of CPUs. */
@@ -984,14 +1688,20 @@ static void end_epoch(const char *kind, const struct state *state)
 		for (j = i; j < run_count; j++) {
 			if (runs[j].cpus != cpus)
 				continue;
-			printf("%s%d%s", comma, runs[j].pid, runs[j].made ? ":made" : "");
+			printf("%s%d", comma, runs[j].pid);
+			if (runs[j].made || runs[j].class != MANAGED)
+				printf(":%s", runs[j].made ? "made" :
+				       class_names[runs[j].class]);
 			comma = ",";
 			runs[j].cpus = 0;
 		}
 		putchar('\n');
 	}
+	if (state->counted && !strcmp(kind, "moving"))
+		tell_counts();
 	run_count = 0;
 	epoch_switches = 0;
+	memset(class_runs, 0, sizeof(class_runs));
 }
 
 static int by_time(const void *a, const void *b)
@@ -1021,8 +1731,11 @@ static void tell_trace(void)
 
 		switch (event->kind) {
 		case SWITCH:
-			take_run(event->prev, event->prev_made, event->cpu);
-			take_run(event->next, event->next_made, event->cpu);
+			take_run(event->prev, event->prev_made, event->prev_class,
+				 event->cpu);
+			take_run(event->next, event->next_made, event->next_class,
+				 event->cpu);
+			count_run(event);
 			seen |= (cpus_t)1 << event->cpu;
 			epoch_switches++;
 			switches++;
@@ -1055,9 +1768,12 @@ static void tell_trace(void)
 
 int main(int argc, char **argv)
 {
-	int i;
+	int i, first = 1;
 
-	open_trace();
+	if (argc > 1 && !strcmp(argv[1], "notrace"))
+		first++;
+	else
+		open_trace();
 	mkdir(CGROUP "/settle", 0755);
 	kmsg_fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 	start_ksmd();
@@ -1066,9 +1782,10 @@ int main(int argc, char **argv)
 	begin_change();
 	end_change();
 	end_step("start", "", 0);
-	for (i = 1; i < argc; i++)
+	for (i = first; i < argc; i++)
 		run_step(argv[i]);
 	drain_trace();
-	tell_trace();
+	if (tracing)
+		tell_trace();
 	return 0;
 }

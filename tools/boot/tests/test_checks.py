@@ -14,6 +14,7 @@ from facts import (
     FLAGS,
     PF_KTHREAD,
     PF_NO_SETAFFINITY,
+    CpuSet,
     Facts,
     Irq,
     LogLine,
@@ -56,7 +57,9 @@ def facts(cpus: str | None = None) -> Facts:
     return Facts(
         init_allowed=inside or ALL,
         env={"HOME": "/", "TERM": "linux"},
-        umh={"core": inside or ALL, "modprobe": inside or ALL},
+        umh=dict.fromkeys(("core", "modprobe", "nested", "uevent"), inside or ALL),
+        worked={"unbound": inside or ALL},
+        fired={"ttyS0": inside or ALL},
         snapshots=[snapshot],
         klog=[LogLine(words, 6)] if cpus else [],
     )
@@ -80,6 +83,12 @@ def test_sound_boot() -> None:
     assert surprises(Scenario("absent", ""), facts(), facts()) == []
 
 
+def work(facts: Facts, **worked: CpuSet) -> None:
+    """Has unbound workqueues done their work there."""
+    facts.actions.append(("work", "", 0))
+    facts.worked = worked
+
+
 BREAK: list[tuple[str, Callable[[Facts], object]]] = [
     ("kthreadd may run on 0-7: outside 0-1", lambda f: place(f, "kthreadd", "0-7")),
     ("kthreadd may run on 1, not 0-1", lambda f: place(f, "kthreadd", "1")),
@@ -93,6 +102,10 @@ BREAK: list[tuple[str, Callable[[Facts], object]]] = [
     ("irq/9-acpi may run on 5, where its", lambda f: place(f, "irq/9-acpi", "5")),
     ("interrupt 9 goes to 0-7", lambda f: f.last.irqs.append(Irq(9, ALL, ALL))),
     ("PID 1 may run on 0-7", lambda f: setattr(f, "init_allowed", ALL)),
+    ("work ran on 0-7, outside 0-1", lambda f: work(f, unbound=ALL)),
+    ("have done no work", lambda f: work(f)),
+    ("interrupt of ttyS0 has fired on 3", lambda f: f.fired.update(ttyS0=parse_cpus("3"))),
+    ("nested helper has 0-7", lambda f: f.umh.update(nested=ALL)),
     ("modprobe helper has 0-7", lambda f: f.umh.update(modprobe=ALL)),
     ("no usermode helper ran for core", lambda f: f.umh.pop("core")),
     ("init's environment has", lambda f: f.env.update(kthread_cpus="0-1")),

@@ -334,7 +334,7 @@ def test_steps() -> None:
     assert [(t.name, t.allowed) for t in second.managed] == [("kthreadd", frozenset({0}))]
     assert (second.arg, second.status, second.isolated) == ("a:b c", 22, frozenset({1}))
     assert str(second) == "step 1 (write a:b c)"
-    assert facts.epochs[0].ran == [(frozenset({0, 2}), [(2, False), (0, True)])]
+    assert facts.epochs[0].ran == [(frozenset({0, 2}), [(2, "managed"), (0, "made")])]
     assert facts.sampled is not None
     assert (facts.sampled.lost, facts.sampled.cpus) == (1, frozenset({0, 2}))
     assert facts.outputs == {"join": ["left=0 wrong=0"]}

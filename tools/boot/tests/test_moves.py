@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 import facts as facts_module
-from facts import PF_KTHREAD, PF_NO_SETAFFINITY, Facts
+from facts import PF_KTHREAD, PF_NO_SETAFFINITY, Facts, parse_cpus
 from moves import surprises
 from sequences import Sequence
 
@@ -59,9 +60,26 @@ def told(*changes: tuple[str, str], start: str = START) -> Facts:
     for old, new in changes:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
-    lines = ["begin version=1 kernel=7.3.4", *text.splitlines()]
+    return parsed([with_masks(line) for line in text.splitlines()])
+
+
+def parsed(lines: list[str]) -> Facts:
+    """Returns the facts of these lines."""
+    lines = ["begin version=1 kernel=7.3.4", *lines]
     output = "\n".join(f"@kc {line}" for line in lines)
     return facts_module.parse(f"{output}\n@kc end count={len(lines)}\n")
+
+
+def with_masks(line: str, cpus: str = "2-3") -> str:
+    """Returns a line with what the kernel's files say when K is `cpus`, if it is a step."""
+    if not (match := re.match(r"step .* online=(\S+) isolated=(\S*)", line)):
+        return line
+    everything = parse_cpus("0-7")
+    online, isolated = map(parse_cpus, match.groups())
+    inside = parse_cpus(cpus) - isolated
+    used = inside if inside & online else everything - isolated
+    mask = sum(1 << cpu for cpu in used)
+    return f"{line} kcpus={cpus} wq={mask:02x} wqrequested=ff irqdefault=ff init=0-7"
 
 
 def test_right() -> None:
@@ -242,3 +260,146 @@ def test_storm() -> None:
     assert any("went wrong" in text for text in surprises(SEQUENCE, facts, told()))
     facts.outputs["join"] = ["created=5 wrong=0 left=0"]
     assert surprises(SEQUENCE, facts, told()) == []
+
+
+# K is written, and refused, and a CPU of the new one goes; helpers and work are asked for.
+WRITTEN = replace(SEQUENCE, steps=("kcpus=4-5",), trace=False)
+CHANGES = [
+    f"kthread pid=2 name=kthreadd flags={MANAGED}",
+    f"kthread pid=7 name=kworker/u32:1 flags={BOUND}",
+    f"kthread pid=8 name=kworker/R-writeback flags={BOUND}",
+    "allowed list=2-3 pids=2,7,8",
+    "step number=1 name=kcpus arg=4-5 status=0 online=0-7 isolated= present=0-7 K=4-5",
+    "allowed list=4-5 pids=2,7,8",
+    "step number=2 name=kcpus arg=0-x status=22 online=0-7 isolated= present=0-7 K=4-5",
+    "step number=3 name=offline arg=4 status=0 online=0-3,5-7 isolated= present=0-7 K=4-5",
+    "step number=4 name=kcpus arg=4 status=22 online=0-3,5-7 isolated= present=0-7 K=4-5",
+    "step number=5 name=helper arg=core status=0 online=0-7 isolated= present=0-7 K=4-5",
+    "result text=core=4-5",
+    "step number=6 name=work arg=use status=0 online=0-7 isolated= present=0-7 K=4-5",
+    "result text=ran=4%20rescued=%20count=9%20lost=0%20wrong=0",
+]
+
+
+def written(*changes: tuple[str, str]) -> Facts:
+    """Returns the facts of the changes of K, with each text in the place of another one."""
+    lines = [with_masks(START)]
+    for line in CHANGES:
+        before, _, cpus = line.partition(" K=")
+        lines.append(with_masks(before, cpus) if cpus else line)
+    text = "\n".join(lines)
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return parsed(text.splitlines())
+
+
+def test_written() -> None:
+    """All follows K."""
+    assert surprises(WRITTEN, written(), written()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("list=4-5 pids=2,7,8", "list=4-5 pids=7,8", "kthreadd may run on 2-3, not 4-5"),
+        ("list=4-5 pids=2,7,8", "list=4-5 pids=2,8", "kworker/u32:1 may run on 2-3, not"),
+        ("list=4-5 pids=2,7,8", "list=4-5 pids=2,7", "kworker/R-writeback may run on 2-3"),
+        ("arg=0-x status=22", "arg=0-x status=34", "the result is 34, not 22"),
+        ("arg=4 status=22", "arg=4 status=0", "the result is 0, not 22"),
+        ("arg=4-5 status=0", "arg=4-5 status=22", "the result is 22, not 0"),
+        ("online=0-3,5-7 isolated= present=0-7 kcpus=4-5 wq=30 wqrequested=ff irqdefault=ff "
+         "init=0-7\nstep number=5", "online=0-3,5-7 isolated= present=0-7 kcpus=4 wq=30 "
+         "wqrequested=ff irqdefault=ff init=0-7\nstep number=5",
+         "after step 4 (kcpus 4): the file kthread_cpus says 4, not 4-5"),
+        ("wq=30 wqrequested=ff irqdefault=ff init=0-7\nallowed", "wq=ff wqrequested=ff "
+         "irqdefault=ff init=0-7\nallowed", "unbound workqueues use 0-7, not 4-5"),
+        ("wq=30 wqrequested=ff irqdefault=ff init=0-7\nallowed", "wq=30 wqrequested=30 "
+         "irqdefault=ff init=0-7\nallowed", "4-5 is requested of the workqueues, not 0-7"),
+        ("irqdefault=ff init=0-7\nallowed", "irqdefault=30 init=0-7\nallowed",
+         "moves an interrupt from 0-7 to 4-5"),
+        ("irqdefault=ff init=0-7\nallowed", "irqdefault=ff init=4-5\nallowed",
+         "moves PID 1 from 0-7 to 4-5"),
+        ("core=4-5", "core=0-7", "the core helper may run on 0-7, not 4-5"),
+        ("core=4-5", "modprobe=4-5", "no helper ran for core"),
+        ("ran=4%20", "ran=3-4%20", "the work ran on 3-4, outside 4-5"),
+        ("ran=4%20", "ran=%20", "no work ran"),
+        ("lost=0", "lost=1", "lost=1"),
+    ],
+)  # fmt: skip
+def test_written_wrong(old: str, new: str, message: str) -> None:
+    """Each thing that does not follow K, or should not have, is a surprise that names it."""
+    found = surprises(WRITTEN, written((old, new)), written())
+    assert any(message in text for text in found), found
+
+
+def test_written_without_the_option() -> None:
+    """The first write confines what can be at run time, and an option that names else nothing."""
+    absent = replace(WRITTEN, words="", cpus=None)
+    facts = written(
+        ("present=0-7 kcpus=2-3 wq=0c", "present=0-7 kcpus=0-7 wq=ff"),
+        ("list=2-3 pids=2,7,8", "list=0-7 pids=2,7,8"),
+    )
+    assert surprises(absent, facts, facts) == []
+    assert any("may run on" in text for text in surprises(absent, written(), written()))
+
+    others = replace(WRITTEN, flags=("init", "irq"))
+    found = surprises(others, facts, facts)
+    assert any("the result is 0, not 95" in text for text in found), found
+
+
+def test_written_runs() -> None:
+    """Work of unbound workqueues ran inside the old K or the new one while that was written."""
+    epochs = [
+        "epoch kind=quiet step=0 online=0-7 isolated= switches=9",
+        "ran cpus=2 threads=2,7:worker",
+        "epoch kind=moving step=1 online=0-7 isolated= switches=9",
+        "ran cpus=2,4 threads=2,7:worker,8:rescuer",
+        "epoch kind=quiet step=1 online=0-7 isolated= switches=9",
+        "ran cpus=4-5 threads=2,7:worker",
+    ]
+    facts = written()
+
+    def outside(old: str, new: str) -> list[str]:
+        text = "\n".join(epochs)
+        assert old in text
+        told = parsed([with_masks(START), *text.replace(old, new).splitlines()])
+        facts.epochs = told.epochs
+        found = surprises(WRITTEN, facts, facts)
+        assert all("ran on" in line for line in found), found
+        return found
+
+    assert outside("9", "9") == []
+    assert outside("cpus=4-5 threads=2", "cpus=3-5 threads=2")
+    assert outside("cpus=4-5 threads=2,7:worker", "cpus=3-5 threads=7:worker")
+    assert outside("cpus=2,4 threads=2", "cpus=1-2 threads=2")
+    assert outside("cpus=2,4 threads=2,7:worker,8:rescuer", "cpus=1 threads=8:rescuer")
+
+
+def test_torture() -> None:
+    """What random changes have counted must be right, and K is then what the file says."""
+    lines = [
+        "step number=7 name=torture arg=100:1 status=0 online=0-7 isolated= present=0-7 K=1",
+        "result text=changes=100%20refused=20%20wrong=0",
+        "allowed list=1 pids=2,7,8",
+    ]
+
+    def after(result: str) -> list[str]:
+        facts = written()
+        end = parsed(
+            [
+                with_masks(START),
+                *CHANGES[:4],
+                with_masks(lines[0].split(" K=")[0], "1"),
+                result,
+                lines[2],
+            ]
+        )
+        facts.steps.append(end.steps[-1])
+        facts.names |= end.names
+        return surprises(WRITTEN, facts, facts)
+
+    assert after(lines[1]) == []
+    assert any("wrong=2" in text for text in after(lines[1].replace("wrong=0", "wrong=2")))
+    assert any("changes" in text for text in after(lines[1].replace("=100", "=99")))
+    assert any("most of" in text for text in after(lines[1].replace("sed=20", "sed=70")))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The kernel's own selftests say the same on a kernel with the option as on one without.
+"""The kernel's selftests in the guest: that of the series, and others.
 
-inotify is left out of test_cpuset_prs.sh (its program wait_inotify is not in the guest):
-it gives a process that has just been started 10 ms, which an emulated guest may not keep.
+The others say the same on a kernel with the option as on one without. inotify is left out
+of test_cpuset_prs.sh (its program wait_inotify is not in the guest): it gives a process
+that has just been started 10 ms, which an emulated guest may not keep.
 """
 
 from __future__ import annotations
@@ -25,19 +26,47 @@ PARTITIONS = "selftest:test_cpuset_prs.sh"
 OPTION = "kthread_cpus=kthread,wq,umh,irq,2-3"
 
 
+MACHINE = Machine()
+
 # 133 cases with a dozen processes and some naps each.
 TIMEOUT = 900.0
 
 
-def _boot(config: str, words: str, actions: str) -> Boot:
+def _boot(config: str, words: str, actions: str, machine: Machine = MACHINE) -> Boot:
     append = f"{words} kcguest.do={actions}".strip()
-    return Boot(config, Machine(), append, guest="selftests", timeout=TIMEOUT)
+    return Boot(config, machine, append, guest="selftests", timeout=TIMEOUT)
 
 
 # The longest boots of all go first.
 PAIRS = [
     pytest.param(_boot("on", OPTION, actions), _boot("off", "", actions), id=name)
     for name, actions in (("test_cpuset_prs", PARTITIONS), ("cpu-on-off-test", ON_OFF))
+]
+
+
+OWN = "kthread_cpus_test"
+# What it is run on, and how many of its tests must be skipped there.
+WORKS = [
+    pytest.param(_boot(config, words, f"selftest:{OWN}"), skipped, id=name)
+    for name, config, words, skipped in (
+        ("absent", "on", "", 1),
+        ("confined", "on", "isolcpus=6-7 nohz_full=6-7 kthread_cpus=5-6", 0),
+        ("kthread", "on", "kthread_cpus=kthread,2-3", 7),
+        ("wq-and-umh", "on", "kthread_cpus=umh,wq,2-3", 5),
+        ("checked", "kunit", "kunit.enable=0 kthread_cpus=2-3", 1),
+    )
+]
+NOT_BUILT = _boot("off", "", f"selftest:{OWN}")
+# Where it cannot be run, and why.
+SKIPS = [
+    pytest.param(NOT_BUILT, "the kernel has no /sys", id="not-built"),
+    *(
+        pytest.param(_boot("on", words, f"selftest:{OWN}", machine), reason, id=name)
+        for name, words, machine, reason in (
+            ("interrupts-only", "kthread_cpus=irq,2-3", MACHINE, "allows no change"),
+            ("few-cpus", "", Machine(smp=3, nodes=1), "needs 4 CPUs"),
+        )
+    ),
 ]
 
 
@@ -59,3 +88,24 @@ def test_same_results(patched: Boot, reference: Boot, boots: Boots) -> None:
     assert results(facts) == results(plain)
     assert not plain.failed_actions
     assert not new_complaints(facts, plain)
+
+
+@pytest.mark.parametrize(("boot", "skipped"), WORKS)
+def test_own(boot: Boot, skipped: int, boots: Boots) -> None:
+    """The selftest of the series passes, skips no more than it must and leaves no trace."""
+    facts = boots.facts(boot)
+    lines = facts.outputs[OWN]
+    assert [line for line in lines if line.startswith(("not ok", "Bail out"))] == []
+    plan = next(int(match[1]) for line in lines if (match := re.match(r"1\.\.(\d+)$", line)))
+    assert len([line for line in lines if line.startswith("ok ")]) == plan
+    assert len([line for line in lines if "# SKIP" in line]) == skipped
+    assert not facts.failed_actions
+    assert not new_complaints(facts, boots.facts(NOT_BUILT))
+
+
+@pytest.mark.parametrize(("boot", "reason"), SKIPS)
+def test_own_skips(boot: Boot, reason: str, boots: Boots) -> None:
+    """The selftest of the series says why it cannot be run."""
+    facts = boots.facts(boot)
+    assert [status for _, _, status in facts.actions] == [4]
+    assert any(line.startswith("1..0 # SKIP") and reason in line for line in facts.outputs[OWN])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import new_complaints
+from facts import CpuSet, Facts, new_complaints, parse_cpus
 from moves import surprises
-from sequences import LONGEST_COMMAND_LINE, SEQUENCES, Sequence
+from sequences import LONGEST_COMMAND_LINE, NOISE, SEQUENCES, Sequence
 from vm import BASE_APPEND
 
 if TYPE_CHECKING:
@@ -25,6 +25,30 @@ def test_sequence(sequence: Sequence, boots: Boots) -> None:
     if found:
         lines = "\n".join(f"  - {text}" for text in found)
         pytest.fail(f"{sequence.id} ({sequence.words or 'no option'}):\n{lines}", pytrace=False)
+
+
+@pytest.mark.parametrize("sequence", [NOISE], ids=["noise"])
+def test_noise(sequence: Sequence, boots: Boots) -> None:
+    """No confined work ran on the busy CPUs, and without the option much of each kind did."""
+    confined = parse_cpus(sequence.cpus or "")
+    counts = [outside(boots.facts(b), confined) for b in (sequence.boot, sequence.reference)]
+    print(f"runs outside of K: {counts[0]}, and without the option {counts[1]}")
+    assert counts[0] == dict.fromkeys(NOISY, 0)
+    assert all(counts[1].values()), counts[1]
+
+
+# A rescuer has to go where a workqueue of a CPU needs it; test_sequence looks at the others.
+NOISY = ("managed", "worker", "helper")
+
+
+def outside(facts: Facts, confined: CpuSet) -> dict[str, int]:
+    """Returns how often work of each kind began to run on another CPU."""
+    counted = [epoch.counted for epoch in facts.epochs if epoch.counted]
+    assert len(counted) == 1, "the guest has counted nothing"
+    return {
+        kind: sum(counts[kind] for cpu, counts in counted[0].items() if cpu not in confined)
+        for kind in NOISY
+    }
 
 
 def test_command_lines_fit() -> None:

@@ -161,6 +161,14 @@ def test_hotplug_machine(tmp_path: Path) -> None:
     assert "-qmp" not in vm.qemu_command(Machine(), Guest(tmp_path, tmp_path), "tcg")
 
 
+def test_debugger_has_a_socket(tmp_path: Path) -> None:
+    """QEMU listens for gdb where it is told, and nowhere otherwise."""
+    guest = Guest(tmp_path / "k", tmp_path / "i")
+    args = vm.qemu_command(Machine(), guest, "tcg", debugger=tmp_path / "s")
+    assert values(args, "-gdb") == [f"unix:{tmp_path / 's'},server=on,wait=off"]
+    assert "-gdb" not in vm.qemu_command(Machine(), guest, "tcg")
+
+
 class Monitor(threading.Thread):
     """Stands in for QEMU's monitor: two places for CPUs are empty, and one is not."""
 

@@ -166,7 +166,7 @@ fn blend(ground: Colour, colour: Colour, strength: f64) -> Colour {
 /// Returns the width of the columns of a map.
 fn column_width(map: &HeatMap) -> usize {
     match map.columns.len() {
-        0..=16 => 30,
+        0..=16 => 34,
         17..=64 => 22,
         _ => 10,
     }
@@ -191,7 +191,8 @@ fn draw(image: &mut Image, left: usize, top: usize, label: &str, map: &HeatMap) 
         }
         if index % step == 0 {
             let number = column.cpus.first().unwrap_or_default().to_string();
-            image.text(x + 3, body - LETTER.1 - 8, &number, SOFT);
+            let indent = width.saturating_sub(number.len() * LETTER.0) / 2;
+            image.text(x + indent, body - LETTER.1 - 8, &number, SOFT);
         }
         for (row, cells) in map.rows.iter().enumerate() {
             if let Some(cell) = &cells.cells[index] {
@@ -224,10 +225,10 @@ pub fn write(out: &mut dyn Write, maps: &[(&str, HeatMap)]) -> Result<()> {
         ("outside and should not be there", OUTSIDE),
         ("outside and has to be there", EXEMPT),
     ];
-    let legend_width: usize = legend
+    let legend_width = legend
         .iter()
-        .map(|(words, _)| words.len() * LETTER.0 + 60)
-        .sum();
+        .map(|(words, _)| words.len() * LETTER.0 + 22)
+        .max();
     let maps_width: usize = maps
         .iter()
         .map(|(label, map)| {
@@ -236,8 +237,9 @@ pub fn write(out: &mut dyn Write, maps: &[(&str, HeatMap)]) -> Result<()> {
         })
         .sum();
     let body = MARGIN + 2 * LETTER.1 + 14;
-    let width = 2 * MARGIN + (names + maps_width).max(legend_width);
-    let height = body + rows.len() * ROW + 2 * MARGIN + LETTER.1;
+    let width = 2 * MARGIN + (names + maps_width).max(legend_width.unwrap_or(0));
+    let below = body + rows.len() * ROW + MARGIN;
+    let height = below + legend.len() * ROW + MARGIN;
     let mut image = Image::new(width, height);
 
     for (index, row) in rows.iter().enumerate() {
@@ -250,12 +252,10 @@ pub fn write(out: &mut dyn Write, maps: &[(&str, HeatMap)]) -> Result<()> {
         draw(&mut image, x, MARGIN, label, map);
         x += (map.columns.len() * column_width(map)).max(label.len() * LETTER.0) + 30;
     }
-    let mut x = MARGIN;
-    for (words, colour) in legend {
-        let y = height - MARGIN - LETTER.1;
-        image.fill(x, y, 14, 14, colour);
-        image.text(x + 22, y, words, SOFT);
-        x += words.len() * LETTER.0 + 60;
+    for (index, (words, colour)) in legend.into_iter().enumerate() {
+        let y = below + index * ROW;
+        image.fill(MARGIN, y, 14, 14, colour);
+        image.text(MARGIN + 22, y, words, SOFT);
     }
 
     let fail = |error| Error::new(format_args!("cannot write the image: {error}"));
@@ -309,7 +309,7 @@ mod tests {
         reader.next_frame(&mut pixels).unwrap();
         let red = pixels.chunks(3).filter(|pixel| **pixel == OUTSIDE).count();
         // Two cells and the legend.
-        assert_eq!(red, 2 * 28 * (ROW - 2) + 14 * 14);
+        assert_eq!(red, 2 * 32 * (ROW - 2) + 14 * 14);
     }
 
     #[test]

@@ -24,4 +24,6 @@
 	});
 	document.addEventListener("focusout", hide);
 	document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+	// For a test that looks at the page as it is then.
+	document.documentElement.dataset.script = "ran";
 }

@@ -16,7 +16,7 @@ use crate::{
     machine::Root,
     output::{self, duration},
     png,
-    recording::Recording,
+    recording::{Recording, Thread},
     target::Obeys,
     threads::{families, Class},
 };
@@ -450,7 +450,7 @@ fn masks(page: &mut String, part: &Part<'_>) {
             page,
             "<tr><td class=\"names\">{class}<br><span class=\"soft\">{}</span></td><td class=\"{}\">{list}</td><td class=\"strips\">{strip}</td>\
              <td class=\"n\">{}</td></tr>",
-            Text(&shorten(&families(names.iter().copied()))),
+            Text(&shorten(&families(names.iter().copied()), 240)),
             if bad { "bad" } else { "" },
             names.len()
         );
@@ -459,17 +459,17 @@ fn masks(page: &mut String, part: &Part<'_>) {
         page,
         "<tr><td>per-cpu<br><span class=\"soft\">{}</span></td><td>each its own CPU</td><td></td>\
          <td class=\"n\">{}</td></tr></table></div>",
-        Text(&shorten(&families(per_cpu.iter().copied()))),
+        Text(&shorten(&families(per_cpu.iter().copied()), 240)),
         per_cpu.len()
     );
 }
 
-/// Cuts a list of names that nobody would read to its end.
-fn shorten(text: &str) -> String {
-    if text.chars().count() <= 240 {
+/// Cuts a list of names after `most` letters, when nobody would read it to its end.
+fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
         return text.to_owned();
     }
-    let cut: String = text.chars().take(240).collect();
+    let cut: String = text.chars().take(most).collect();
 
     format!(
         "{}, …",
@@ -482,17 +482,27 @@ fn findings(page: &mut String, part: &Part<'_>) {
     /// A page with more is read by nobody.
     const MOST: usize = 200;
     let recording = part.recording;
-    let wrong: Vec<_> = recording
+    // Those of which there is the same to say as of the first of them.
+    let mut groups: Vec<(&Thread, Vec<&str>)> = Vec::new();
+    for thread in recording
         .threads
         .iter()
         .filter(|thread| matches!(thread.verdict, Verdict::Outside | Verdict::Unknown))
-        .collect();
+    {
+        let same = |(first, _): &&mut (&Thread, Vec<&str>)| {
+            (&first.reason, &first.allowed) == (&thread.reason, &thread.allowed)
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, names)) => names.push(&thread.name),
+            None => groups.push((thread, vec![&thread.name])),
+        }
+    }
 
     put!(page, "<div class=\"card\">");
     if !part.label.is_empty() {
         put!(page, "<h3>{}</h3>", Text(part.label));
     }
-    if wrong.is_empty() {
+    if groups.is_empty() {
         put!(
             page,
             "<p class=\"good\">No kernel thread may run outside that should not.</p>"
@@ -500,25 +510,25 @@ fn findings(page: &mut String, part: &Part<'_>) {
     } else {
         put!(
             page,
-            "<table><tr><th>Thread</th><th class=\"n\">PID</th><th>May run on</th><th>Why</th></tr>"
+            "<table><tr><th>Outside</th><th class=\"n\">Threads</th><th>May run on</th><th>Why</th></tr>"
         );
-        for thread in wrong.iter().take(MOST) {
-            let allowed = thread.allowed.as_ref();
+        for (first, names) in groups.iter().take(MOST) {
+            let allowed = first.allowed.as_ref();
             put!(
                 page,
-                "<tr><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"bad\">{}</td><td>{}</td></tr>",
-                Text(&thread.name),
-                thread.pid,
+                "<tr><td class=\"names\">{}</td><td class=\"n\">{}</td><td class=\"bad\">{}</td><td>{}</td></tr>",
+                Text(&shorten(&families(names.iter().copied()), 2000)),
+                names.len(),
                 allowed.map_or_else(|| "?".to_owned(), |cpus| Named(cpus).to_string()),
-                Text(&thread.reason)
+                Text(&first.reason)
             );
         }
         put!(page, "</table>");
-        if wrong.len() > MOST {
+        if groups.len() > MOST {
             put!(
                 page,
-                "<p class=\"soft\">And {} more.</p>",
-                wrong.len() - MOST
+                "<p class=\"soft\">And {} more kinds.</p>",
+                groups.len() - MOST
             );
         }
     }
@@ -567,6 +577,8 @@ fn render(title: &str, parts: &[Part<'_>]) -> String {
     put!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; \
+         style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>\n{CSS}</style>\n</head>\n<body>\n\
          <h1>{}</h1>",

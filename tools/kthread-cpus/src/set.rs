@@ -32,6 +32,9 @@ fn set_sysfs(root: &Root, cpus: &CpuSet, possible: &CpuSet) -> Result<()> {
     write(root, SYSFS, &cpus.to_string()).map_err(|error| {
         let why = match error.raw_os_error() {
             Some(libc::EINVAL) => "; none of these CPUs is online and not isolated: choose others",
+            Some(libc::EOPNOTSUPP) => {
+                "; kthread_cpus= on the kernel command line is about other work only: boot without its flags"
+            }
             _ => hint(&error),
         };
         Error::new(format_args!(

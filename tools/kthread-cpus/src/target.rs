@@ -67,13 +67,17 @@ pub struct Target {
 
 impl Target {
     /// Finds out the CPUs: those `given`, else those that the kernel has, else the option's, else
-    /// those that are not isolated. Isolation goes first, as in the kernel.
+    /// those that are not isolated. Isolation goes first, as in the kernel. The classes of work are
+    /// the option's, unless it leaves the kernel no CPU: then the kernel ignores it.
     ///
     /// # Errors
     ///
     /// When the list that was given is wrong or empty.
     pub fn find(machine: &Machine, given: Option<&str>) -> Result<Self> {
         let housekeeping = machine.housekeeping();
+        let option = machine.option.as_ref().and_then(|o| o.parsed.as_ref());
+        let classes = option.filter(|(cpus, _)| cpus.intersects(&housekeeping));
+        let confines = |class| classes.is_none_or(|(_, classes)| classes.contains(class));
         let target = |cpus: &CpuSet, source| {
             let allowed = cpus.and(&housekeeping);
             Self {
@@ -83,8 +87,8 @@ impl Target {
                     allowed
                 },
                 source,
-                workqueues: true,
-                kthreads: true,
+                workqueues: confines(Classes::WQ),
+                kthreads: confines(Classes::KTHREAD),
             }
         };
 
@@ -106,13 +110,9 @@ impl Target {
         if let Some(cpus) = &machine.sysfs {
             return Ok(target(cpus, Source::Sysfs));
         }
-        if let Some((cpus, classes)) = machine.option.as_ref().and_then(|o| o.parsed.as_ref()) {
+        if let Some((cpus, _)) = option {
             if cpus.intersects(&machine.possible) {
-                return Ok(Self {
-                    workqueues: classes.contains(Classes::WQ),
-                    kthreads: classes.contains(Classes::KTHREAD),
-                    ..target(cpus, Source::Option)
-                });
+                return Ok(target(cpus, Source::Option));
             }
         }
         let source = match machine.isolated.intersects(&machine.possible) {
@@ -157,8 +157,19 @@ pub fn obedience(
             )),
         );
     };
-    if machine.sysfs.is_some() {
-        return (Obeys::Yes, None);
+    if let Some(now) = &machine.sysfs {
+        // Otherwise it was accepted, or other CPUs have been chosen since.
+        if cpus.intersects(&machine.housekeeping()) || *now != machine.possible {
+            return (Obeys::Yes, None);
+        }
+        return (
+            Obeys::No,
+            Some(format!(
+                "kthread_cpus={value} names isolated CPUs only, and so this kernel has ignored it: \
+                 choose from CPUs {}, and boot again",
+                Named(&machine.housekeeping())
+            )),
+        );
     }
 
     let usable = cpus.and(&machine.housekeeping());

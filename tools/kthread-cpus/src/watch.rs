@@ -148,9 +148,22 @@ impl Collector {
     }
 }
 
-/// Returns a thread that has come since the beginning. One that has gone again is known by its name
-/// only.
-fn newcomer(root: &Root, outcome: &Outcome, pid: u32, comm: &Comm) -> Option<Thread> {
+/// Whether a thread is the worker of a workqueue with this name, without what it works for.
+fn is_worker(thread: &Thread, name: &str) -> bool {
+    let rest = thread.name.strip_prefix(name);
+
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+']))
+}
+
+/// Returns a thread that has come since the beginning, with those that are `known`. One that has gone
+/// again is known by its name only.
+fn newcomer(
+    root: &Root,
+    outcome: &Outcome,
+    known: &[Thread],
+    pid: u32,
+    comm: &Comm,
+) -> Option<Thread> {
     let found = outcome.inventory.read_one(root, &outcome.machine, pid);
     let name = String::from_utf8_lossy(comm);
     let name = name
@@ -172,23 +185,31 @@ fn newcomer(root: &Root, outcome: &Outcome, pid: u32, comm: &Comm) -> Option<Thr
             })
         }
         Ok(None) => None,
-        Err(_) => {
-            let rest = name.strip_prefix("kworker/")?;
-            Some(Thread {
-                pid,
-                class: match rest.starts_with('u') {
-                    true => Class::Workqueue,
-                    false => Class::PerCpu,
-                },
-                name,
-                allowed: None,
-                verdict: Verdict::Unknown,
-                reason: "it ended before it could be looked at".to_owned(),
-                cpu: 0,
-                runs: Vec::new(),
-            })
-        }
+        Err(_) => vanished(known, pid, &name),
     }
+}
+
+/// Returns what is known of a thread that ended before it could be looked at.
+fn vanished(known: &[Thread], pid: u32, name: &str) -> Option<Thread> {
+    let rest = name.strip_prefix("kworker/")?;
+    // A usermode helper has the name of the worker that starts it until it is a program.
+    if known.iter().any(|thread| is_worker(thread, name)) {
+        return None;
+    }
+
+    Some(Thread {
+        pid,
+        name: name.to_owned(),
+        class: match rest.starts_with('u') {
+            true => Class::Workqueue,
+            false => Class::PerCpu,
+        },
+        allowed: None,
+        verdict: Verdict::Unknown,
+        reason: "it ended before it could be looked at".to_owned(),
+        cpu: 0,
+        runs: Vec::new(),
+    })
 }
 
 /// Keeps this process on the CPUs for kernel threads, so that it does not disturb what it watches.
@@ -268,7 +289,7 @@ fn watch(
                 seen[index] = true;
                 return Some(index);
             }
-            threads.push(newcomer(root, outcome, pid, comm)?);
+            threads.push(newcomer(root, outcome, threads, pid, comm)?);
             Some(threads.len() - 1)
         };
         instance.drain(&mut buffer, |cpu, bytes| {
@@ -564,6 +585,21 @@ mod tests {
             Vec::from_iter(collector.runs),
             [((1, 0), (10, 1)), ((2, 0), (0, 1)), ((4, 0), (1, 1))]
         );
+    }
+
+    #[test]
+    fn a_helper_that_has_gone_is_no_worker() {
+        let worker = vanished(&[], 7, "kworker/u8:1").unwrap();
+        assert_eq!(worker.class, Class::Workqueue);
+        let mut threads = [worker];
+
+        assert!(vanished(&threads, 8, "kworker/u8:1").is_none());
+        threads[0].name.push_str("-events_unbound");
+        assert!(vanished(&threads, 8, "kworker/u8:1").is_none());
+        assert!(vanished(&threads, 8, "kworker/u8:10").is_some());
+        threads[0].name = "kworker/u8:10".to_owned();
+        assert!(vanished(&threads, 8, "kworker/u8:1").is_some());
+        assert!(vanished(&threads, 9, "bash").is_none());
     }
 
     #[test]

@@ -34,6 +34,7 @@ void kthread_cpus_effective(struct cpumask *allowed,
 			    const struct cpumask *confined,
 			    const struct cpumask *housekeeping,
 			    const struct cpumask *online);
+int kthread_cpus_parse(const char *list, size_t length, struct cpumask *cpus);
 unsigned int kthread_cpus_obey(const char *value, unsigned int times,
 			       struct cpumask *confined, struct cpumask *scratch,
 			       const struct cpumask *housekeeping);
@@ -54,6 +55,30 @@ struct kthread_affinity {
 	unsigned int		stray;
 };
 
+/**
+ * enum kthread_affinity_reason - why the allowed mask of a managed kthread changes
+ * @KTHREAD_AFFINITY_CREATED: it is new
+ * @KTHREAD_AFFINITY_PREFERRED: kthread_affine_preferred()
+ * @KTHREAD_AFFINITY_UPDATED: kthread_affine_preferred_update()
+ * @KTHREAD_AFFINITY_USER: sched_setaffinity(), or kthread_set_cpus_allowed()
+ * @KTHREAD_AFFINITY_ONLINE: a CPU has come online
+ * @KTHREAD_AFFINITY_OFFLINE: a CPU is about to go offline
+ * @KTHREAD_AFFINITY_NODES: the CPUs of the nodes were read
+ * @KTHREAD_AFFINITY_HOUSEKEEPING: the housekeeping CPUs have changed
+ * @KTHREAD_AFFINITY_CONFINED: %cpu_kthread_mask has changed
+ */
+enum kthread_affinity_reason {
+	KTHREAD_AFFINITY_CREATED,
+	KTHREAD_AFFINITY_PREFERRED,
+	KTHREAD_AFFINITY_UPDATED,
+	KTHREAD_AFFINITY_USER,
+	KTHREAD_AFFINITY_ONLINE,
+	KTHREAD_AFFINITY_OFFLINE,
+	KTHREAD_AFFINITY_NODES,
+	KTHREAD_AFFINITY_HOUSEKEEPING,
+	KTHREAD_AFFINITY_CONFINED,
+};
+
 /* In Rust as well: */
 int kthread_books_setup(unsigned int nodes);
 void kthread_books_enrol(struct kthread_affinity *affinity, int node);
@@ -64,13 +89,18 @@ int kthread_books_update(struct kthread_affinity *affinity,
 			 const struct cpumask *mask);
 int kthread_books_restrict(struct kthread_affinity *affinity,
 			   const struct cpumask *mask);
-void kthread_books_change(void);
+void kthread_books_change(enum kthread_affinity_reason reason);
+void kthread_books_enforce(enum kthread_affinity_reason reason);
 void kthread_books_change_online(unsigned int cpu, int node);
 void kthread_books_change_nodes(void);
+int kthread_books_debugfs(void);
 
 /* What these call, kernel/kthread_cpus/kthread.c: */
 void kthread_affinity_allow(struct kthread_affinity *affinity,
-			    const struct cpumask *allowed);
+			    const struct cpumask *allowed,
+			    enum kthread_affinity_reason reason);
+pid_t kthread_affinity_name(struct kthread_affinity *affinity, char *name,
+			    size_t size);
 bool kthread_books_read_masks(struct cpumask *confined,
 			      struct cpumask *housekeeping,
 			      struct cpumask *usable, struct cpumask *possible);
@@ -85,11 +115,12 @@ int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class);
  * kthread_cpus_confines - Does kthread_cpus= confine a class of work?
  * @class: the class
  *
- * Fixed once the option was read, and false before. Any context.
+ * False until the option was read. Later it may become true when user space
+ * sets the CPUs, but never false again. Any context.
  */
 static inline bool kthread_cpus_confines(enum kthread_cpus_class class)
 {
-	return kthread_cpus_classes & class;
+	return READ_ONCE(kthread_cpus_classes) & class;
 }
 
 #else
@@ -114,7 +145,8 @@ static inline int kthread_cpus_affine(struct task_struct *p,
  * @class: the class
  *
  * Returns %cpu_kthread_mask, or all possible CPUs for a class that is not
- * confined. Isolated CPUs may be among them. Any context.
+ * confined. Isolated CPUs may be among them. Any context; the mask stays as it is
+ * during an RCU read-side critical section.
  */
 static inline const struct cpumask *kthread_cpus_mask(enum kthread_cpus_class class)
 {

@@ -15,13 +15,30 @@ use super::{
     policy::{
         self,
         CpuSet,
-        Cpus, //
+        Cpus,
+        Level, //
     },
     table::{
         NoMemory,
         Table, //
     },
 };
+
+/// Why a thread is told where it may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is new: [`Books::enrol()`].
+    Created,
+    /// It has got a preference: [`Books::prefer()`].
+    Preferred,
+    /// It has got another preference: [`Books::update()`].
+    Updated,
+    /// User space wants it so: [`Books::restrict()`].
+    User,
+    /// The CPUs have changed. The number is what the caller of [`Books::change()`] or
+    /// [`Books::change_nodes()`] has said about it.
+    Changed(u32),
+}
 
 /// A thread, as far as the books need one. Copies are the same thread.
 pub trait Thread: Copy {
@@ -38,7 +55,7 @@ pub trait Thread: Copy {
     fn set_stray(self, stray: u32);
 
     /// Makes the thread run on the CPUs of `allowed`, and only there.
-    fn allow(self, allowed: &[usize]);
+    fn allow(self, allowed: &[usize], reason: Reason);
 }
 
 /// The threads of an entry. A thread is in one list at most.
@@ -75,6 +92,49 @@ pub enum Refusal {
     Indifferent,
     /// None of the CPUs asked for can be used now.
     Unusable,
+}
+
+/// What the threads of an entry prefer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preference<'a> {
+    /// Nothing.
+    Nothing,
+    /// A node, which has these CPUs.
+    Node(usize, &'a [usize]),
+    /// These CPUs.
+    Mask(&'a [usize]),
+}
+
+/// An entry that is in use, as others see it.
+pub struct EntryView<'a, L> {
+    /// What [`Thread::entry()`] is for its threads.
+    pub number: u32,
+    /// What its threads prefer.
+    pub preference: Preference<'a>,
+    /// The level that `allowed` comes from.
+    pub level: Level,
+    /// Where its threads may run.
+    pub allowed: &'a [usize],
+    /// Its threads, apart from those whose affinity user space has set.
+    pub threads: &'a L,
+    /// How many of the latter it has.
+    pub strays: u32,
+}
+
+/// A thread whose affinity user space has set, as others see it.
+pub struct StrayView<'a, T> {
+    /// The thread.
+    pub thread: T,
+    /// What [`Thread::entry()`] is for it.
+    pub entry: u32,
+    /// The CPUs that user space has asked for.
+    pub wish: &'a [usize],
+    /// Whether it may run on those of them that can be used.
+    pub granted: bool,
+    /// Whether it may do so beyond where its entry may run.
+    pub outside: bool,
+    /// Where it may run.
+    pub allowed: &'a [usize],
 }
 
 /// The threads with one preference.
@@ -199,6 +259,8 @@ impl Masks {
 struct Derived {
     /// Where threads may run that no preference has a say for.
     common: Table<usize>,
+    /// The level that `common` comes from.
+    level: Level,
     /// The confined housekeeping CPUs.
     kernel: Table<usize>,
     /// Those of `kernel` that are usable.
@@ -213,6 +275,7 @@ impl Derived {
     fn new(words: usize) -> Result<Self, NoMemory> {
         Ok(Self {
             common: Table::filled(0, words)?,
+            level: Level::Possible,
             kernel: Table::filled(0, words)?,
             ready: Table::filled(0, words)?,
             kernel_change: Table::filled(0, words)?,
@@ -320,7 +383,7 @@ impl<L: List> Books<L> {
         };
 
         self.join(thread, id);
-        self.apply(thread);
+        self.apply(thread, Reason::Created);
     }
 
     /// Strikes `thread` out of the books, if it is in them. What it may run on stays as it is.
@@ -344,7 +407,7 @@ impl<L: List> Books<L> {
         match thread.entry() {
             0 => Err(Refusal::Unknown),
             id if self.has_mask(id) => Err(Refusal::Taken),
-            _ => self.transfer(thread, spare),
+            _ => self.transfer(thread, spare, Reason::Preferred),
         }
     }
 
@@ -358,7 +421,7 @@ impl<L: List> Books<L> {
         match thread.entry() {
             0 => Err(Refusal::Unknown),
             Self::INDIFFERENT => Err(Refusal::Indifferent),
-            _ => self.transfer(thread, spare),
+            _ => self.transfer(thread, spare, Reason::Updated),
         }
     }
 
@@ -381,7 +444,7 @@ impl<L: List> Books<L> {
 
         if self.masks.possible.is_subset(wish) {
             self.unstray(thread, spare);
-            self.apply(thread);
+            self.apply(thread, Reason::User);
             return Ok(());
         }
 
@@ -417,12 +480,14 @@ impl<L: List> Books<L> {
                 thread.set_stray(self.strays.len() as u32);
             }
         }
-        thread.allow(&self.derived.scratch);
+        thread.allow(&self.derived.scratch, Reason::User);
         Ok(())
     }
 
-    /// Lets `with` set the masks, and moves the threads for which this makes a difference.
-    pub fn change(&mut self, with: impl FnOnce(&mut Masks)) {
+    /// Lets `with` set the masks, and moves the threads for which this makes a difference, which
+    /// are told `what` has changed.
+    pub fn change(&mut self, what: u32, with: impl FnOnce(&mut Masks)) {
+        let reason = Reason::Changed(what);
         let Self {
             entries,
             strays,
@@ -441,7 +506,7 @@ impl<L: List> Books<L> {
         difference(&mut derived.kernel_change, &derived.kernel);
         difference(&mut derived.usable_change, &masks.usable);
 
-        policy::effective(
+        derived.level = policy::effective(
             &mut *derived.scratch,
             None,
             &Cpus {
@@ -474,7 +539,7 @@ impl<L: List> Books<L> {
                 derived.allowed(entry);
                 entry
                     .threads
-                    .for_each(|thread| thread.allow(&derived.scratch));
+                    .for_each(|thread| thread.allow(&derived.scratch, reason));
             }
         }
 
@@ -493,9 +558,101 @@ impl<L: List> Books<L> {
             if entry.moved || called_back || stray.wish.intersects(&derived.usable_change) {
                 derived.allowed(entry);
                 derived.refine(masks, &stray.wish, stray.outside);
-                stray.thread.allow(&derived.scratch);
+                stray.thread.allow(&derived.scratch, reason);
             }
         }
+    }
+
+    /// Moves every thread to where it may run, also one that others than the books have moved. They
+    /// are told `what` has changed.
+    pub fn enforce(&mut self, what: u32) {
+        let reason = Reason::Changed(what);
+        let Self {
+            entries,
+            strays,
+            masks,
+            derived,
+            ..
+        } = self;
+
+        for entry in entries.iter().filter(|entry| !entry.is_unused()) {
+            derived.allowed(entry);
+            entry
+                .threads
+                .for_each(|thread| thread.allow(&derived.scratch, reason));
+        }
+        for stray in strays.iter() {
+            let at = (stray.thread.entry() as usize).wrapping_sub(1);
+            let Some(entry) = entries.get(at) else {
+                continue;
+            };
+
+            derived.allowed(entry);
+            derived.refine(masks, &stray.wish, stray.outside);
+            stray.thread.allow(&derived.scratch, reason);
+        }
+    }
+
+    /// The masks of the system, as the last change found them.
+    pub fn masks(&self) -> &Masks {
+        &self.masks
+    }
+
+    /// Calls `with` for every entry that has a thread, until it fails.
+    pub fn each_entry<E>(
+        &mut self,
+        mut with: impl FnMut(EntryView<'_, L>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (number, entry) in (1..).zip(self.entries.iter()) {
+            if entry.is_unused() {
+                continue;
+            }
+            let preference = match number as usize - 1 {
+                0 => Preference::Nothing,
+                node if node <= self.nodes => Preference::Node(node - 1, &entry.preferred),
+                _ => Preference::Mask(&entry.preferred),
+            };
+
+            self.derived.allowed(entry);
+            with(EntryView {
+                number,
+                preference,
+                level: if entry.honoured {
+                    Level::Preferred
+                } else {
+                    self.derived.level
+                },
+                allowed: &self.derived.scratch,
+                threads: &entry.threads,
+                strays: entry.strays,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Calls `with` for every thread whose affinity user space has set, until it fails.
+    pub fn each_stray<E>(
+        &mut self,
+        mut with: impl FnMut(StrayView<'_, L::Thread>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for stray in self.strays.iter() {
+            let number = stray.thread.entry();
+            let Some(entry) = self.entries.get((number as usize).wrapping_sub(1)) else {
+                continue;
+            };
+
+            self.derived.allowed(entry);
+            let granted = self.derived.refine(&self.masks, &stray.wish, stray.outside);
+            with(StrayView {
+                thread: stray.thread,
+                entry: number,
+                wish: &stray.wish,
+                granted,
+                outside: stray.outside,
+                allowed: &self.derived.scratch,
+            })?;
+        }
+        Ok(())
     }
 
     /// Whether the books know that the CPU `cpu` is on `node`; true for a node that they have not.
@@ -512,8 +669,9 @@ impl<L: List> Books<L> {
     }
 
     /// Sets the CPUs of the nodes: `cpus_of` sets the words that it gets to those of a node. Moves
-    /// the threads for which this makes a difference.
-    pub fn change_nodes(&mut self, mut cpus_of: impl FnMut(usize, &mut [usize])) {
+    /// the threads for which this makes a difference, which are told `what` has changed.
+    pub fn change_nodes(&mut self, what: u32, mut cpus_of: impl FnMut(usize, &mut [usize])) {
+        let reason = Reason::Changed(what);
         let Self {
             entries, derived, ..
         } = self;
@@ -533,12 +691,12 @@ impl<L: List> Books<L> {
             derived.allowed(entry);
             entry
                 .threads
-                .for_each(|thread| thread.allow(&derived.scratch));
+                .for_each(|thread| thread.allow(&derived.scratch, reason));
             for stray in self.strays.iter() {
                 if stray.thread.entry() as usize == 2 + node {
                     derived.allowed(entry);
                     derived.refine(&self.masks, &stray.wish, stray.outside);
-                    stray.thread.allow(&derived.scratch);
+                    stray.thread.allow(&derived.scratch, reason);
                 }
             }
         }
@@ -595,8 +753,8 @@ impl<L: List> Books<L> {
         }
     }
 
-    /// Moves `thread` to where it may run.
-    fn apply(&mut self, thread: L::Thread) {
+    /// Moves `thread` to where it may run, for `reason`.
+    fn apply(&mut self, thread: L::Thread, reason: Reason) {
         let at = (thread.entry() as usize).wrapping_sub(1);
         let Some(entry) = self.entries.get(at) else {
             return;
@@ -607,7 +765,7 @@ impl<L: List> Books<L> {
         if let Some(stray) = self.strays.get(stray) {
             self.derived.refine(&self.masks, &stray.wish, stray.outside);
         }
-        thread.allow(&self.derived.scratch);
+        thread.allow(&self.derived.scratch, reason);
     }
 
     /// Forgets what user space wished for `thread`.
@@ -634,8 +792,13 @@ impl<L: List> Books<L> {
         }
     }
 
-    /// Moves `thread` from its entry to that of the mask of `spare`.
-    fn transfer(&mut self, thread: L::Thread, spare: &mut Spare<L>) -> Result<(), Refusal> {
+    /// Moves `thread` from its entry to that of the mask of `spare`, for `reason`.
+    fn transfer(
+        &mut self,
+        thread: L::Thread,
+        spare: &mut Spare<L>,
+        reason: Reason,
+    ) -> Result<(), Refusal> {
         let Some(wanted) = &spare.mask else {
             return Err(Refusal::Unknown);
         };
@@ -648,7 +811,7 @@ impl<L: List> Books<L> {
             self.part(thread, spare);
             self.join(thread, id);
         }
-        self.apply(thread);
+        self.apply(thread, reason);
         Ok(())
     }
 

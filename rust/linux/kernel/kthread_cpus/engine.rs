@@ -7,7 +7,8 @@
 //! [`BOOKS`] protects the books and every `struct kthread_affinity`. It is a mutex, as changing the
 //! affinity of a thread may sleep until that has moved. It is taken
 //!
-//! * after `cpuset_top_mutex`, `cpu_hotplug_lock` and `wq_pool_attach_mutex`, where these are held,
+//! * after `kthread_cpus_mutex`, `cpuset_top_mutex`, `cpu_hotplug_lock`, `cpuset_mutex` and
+//!   `wq_pool_attach_mutex`, where these are held,
 //! * before `rcu_read_lock()`, and before the `pi_lock` of a thread and the lock of its runqueue.
 //!
 //! Nothing is allocated while it is held, so that it depends on no memory being freed.
@@ -39,6 +40,7 @@ use super::{
         Books,
         List,
         Masks,
+        Reason,
         Refusal,
         Spare,
         Thread, //
@@ -51,6 +53,9 @@ kernel::sync::global_lock! {
     unsafe(uninit) static BOOKS: Mutex<Option<Books<Ring>>> = None;
 }
 
+/// How long the name of a kthread may be, as in `/proc`.
+pub(super) const NAME_SIZE: usize = 64;
+
 /// A kthread in the books.
 ///
 /// # Invariants
@@ -59,7 +64,7 @@ kernel::sync::global_lock! {
 /// of the exported function that made this promises, or until the kthread has left the books.
 /// [`BOOKS`] is held while it is used.
 #[derive(Clone, Copy, PartialEq)]
-struct Member(NonNull<bindings::kthread_affinity>);
+pub(super) struct Member(NonNull<bindings::kthread_affinity>);
 
 // SAFETY: It is only used with `BOOKS` held, by whichever task holds that, and what it points to is
 // ordinary memory that no CPU or task has to itself.
@@ -75,6 +80,14 @@ impl Member {
     unsafe fn new(affinity: *mut bindings::kthread_affinity) -> Option<Self> {
         // INVARIANT: The caller promises what is needed.
         NonNull::new(affinity).map(Self)
+    }
+
+    /// Sets `name` to the name of the thread, which ends with a NUL, and returns its PID.
+    pub(super) fn name(self, name: &mut [u8; NAME_SIZE]) -> c_int {
+        // SAFETY:
+        // * By the type invariant, the first argument is valid.
+        // * The others are a buffer and its size.
+        unsafe { bindings::kthread_affinity_name(self.0.as_ptr(), name.as_mut_ptr(), NAME_SIZE) }
     }
 
     fn node(self) -> *mut bindings::list_head {
@@ -114,11 +127,21 @@ impl Thread for Member {
         unsafe { (*self.0.as_ptr()).stray = stray };
     }
 
-    fn allow(self, allowed: &[usize]) {
+    fn allow(self, allowed: &[usize], reason: Reason) {
+        let reason = match reason {
+            Reason::Created => bindings::kthread_affinity_reason_KTHREAD_AFFINITY_CREATED,
+            Reason::Preferred => bindings::kthread_affinity_reason_KTHREAD_AFFINITY_PREFERRED,
+            Reason::Updated => bindings::kthread_affinity_reason_KTHREAD_AFFINITY_UPDATED,
+            Reason::User => bindings::kthread_affinity_reason_KTHREAD_AFFINITY_USER,
+            Reason::Changed(what) => what,
+        };
+
         // SAFETY:
         // * By the type invariant, the first argument is valid.
         // * All masks of the books have the words of a `struct cpumask`.
-        unsafe { bindings::kthread_affinity_allow(self.0.as_ptr(), allowed.as_ptr().cast()) };
+        unsafe {
+            bindings::kthread_affinity_allow(self.0.as_ptr(), allowed.as_ptr().cast(), reason)
+        };
     }
 }
 
@@ -127,7 +150,7 @@ impl Thread for Member {
 /// # Invariants
 ///
 /// `first` is in a ring of the members that were added and not removed since.
-struct Ring {
+pub(super) struct Ring {
     first: Option<Member>,
 }
 
@@ -184,7 +207,7 @@ impl List for Ring {
 }
 
 /// Calls `with` with the books, under their lock.
-fn with_books<T>(with: impl FnOnce(&mut Books<Ring>) -> T) -> Option<T> {
+pub(super) fn with_books<T>(with: impl FnOnce(&mut Books<Ring>) -> T) -> Option<T> {
     BOOKS.lock().as_mut().map(with)
 }
 
@@ -344,15 +367,29 @@ pub unsafe extern "C" fn kthread_books_restrict(
     errno(unsafe { with_mask(affinity, mask, Books::restrict) })
 }
 
-/// Moves the kthreads that have to move after a mask of the system has changed. Allocates nothing.
-/// May sleep.
+/// Moves the kthreads that have to move after a mask of the system has changed, as `reason` says.
+/// Allocates nothing. May sleep.
 ///
 /// # Safety
 ///
 /// [`kthread_books_setup`] must have been called.
 #[export]
-pub unsafe extern "C" fn kthread_books_change() {
-    with_books(|books| books.change(read_masks));
+pub unsafe extern "C" fn kthread_books_change(reason: bindings::kthread_affinity_reason) {
+    with_books(|books| books.change(reason, read_masks));
+}
+
+/// As [`kthread_books_change`], but puts right every kthread, also one that did not have to move
+/// but has moved itself or was moved by others than the books.
+///
+/// # Safety
+///
+/// [`kthread_books_setup`] must have been called.
+#[export]
+pub unsafe extern "C" fn kthread_books_enforce(reason: bindings::kthread_affinity_reason) {
+    with_books(|books| {
+        books.change(reason, read_masks);
+        books.enforce(reason);
+    });
 }
 
 /// As [`kthread_books_change`], for the CPU `cpu`, which has come online and belongs to `node`.
@@ -362,11 +399,13 @@ pub unsafe extern "C" fn kthread_books_change() {
 /// [`kthread_books_setup`] must have been called.
 #[export]
 pub unsafe extern "C" fn kthread_books_change_online(cpu: c_uint, node: c_int) {
+    let reason = bindings::kthread_affinity_reason_KTHREAD_AFFINITY_ONLINE;
+
     with_books(|books| {
         if !books.knows_node(cpu as usize, usize::try_from(node).ok()) {
-            books.change_nodes(read_node);
+            books.change_nodes(reason, read_node);
         }
-        books.change(read_masks);
+        books.change(reason, read_masks);
     });
 }
 
@@ -377,7 +416,9 @@ pub unsafe extern "C" fn kthread_books_change_online(cpu: c_uint, node: c_int) {
 /// [`kthread_books_setup`] must have been called.
 #[export]
 pub unsafe extern "C" fn kthread_books_change_nodes() {
-    with_books(|books| books.change_nodes(read_node));
+    let reason = bindings::kthread_affinity_reason_KTHREAD_AFFINITY_NODES;
+
+    with_books(|books| books.change_nodes(reason, read_node));
 }
 
 fn read_masks(masks: &mut Masks) {

@@ -4,6 +4,8 @@
  * the rest of the kernel calls, and what the books of them call. The books are
  * in Rust, see engine.rs, also for the locks.
  */
+#define pr_fmt(fmt) "kthread_cpus: " fmt
+
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/cpumask.h>
@@ -13,13 +15,18 @@
 #include <linux/kthread.h>
 #include <linux/kthread_cpus.h>
 #include <linux/pid.h>
+#include <linux/printk.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/isolation.h>
 #include <linux/sched/task.h>
 #include <linux/topology.h>
+#include <linux/workqueue.h>
 
 #include "../kthread_affinity.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/kthread_cpus.h>
 
 /*
  * Creates a kthread. It is in the books before it runs, so that whatever happens
@@ -61,11 +68,13 @@ void kthread_affinity_bind(struct kthread *kthread)
  * kthread_affinity_allow - Let a kthread run on some CPUs only
  * @affinity: the kthread
  * @allowed: the CPUs, one of which is active and not dying
+ * @reason: why it is told so
  *
  * Called with the lock of the books. May sleep.
  */
 void kthread_affinity_allow(struct kthread_affinity *affinity,
-			    const struct cpumask *allowed)
+			    const struct cpumask *allowed,
+			    enum kthread_affinity_reason reason)
 {
 	struct kthread *kthread = container_of(affinity, struct kthread, affinity);
 	struct task_struct *p = kthread->task;
@@ -74,9 +83,32 @@ void kthread_affinity_allow(struct kthread_affinity *affinity,
 	if (!kthread->started && cpumask_equal(&p->cpus_mask, allowed))
 		return;
 
+	trace_kthread_affinity(p, allowed, reason);
+
 	/* Cannot fail but for a CPU that goes away now, and then it is redone. */
 	set_cpus_allowed_ptr(p, allowed);
 }
+
+/**
+ * kthread_affinity_name - Tell who a kthread is
+ * @affinity: the kthread
+ * @name: set to its name, which may be longer than its comm
+ * @size: the size of @name
+ *
+ * Called with the lock of the books, so that it does not exit.
+ *
+ * Return: its PID.
+ */
+pid_t kthread_affinity_name(struct kthread_affinity *affinity, char *name,
+			    size_t size)
+{
+	struct task_struct *p = container_of(affinity, struct kthread, affinity)->task;
+
+	get_kthread_comm(name, size, p);
+	return task_pid_nr(p);
+}
+
+late_initcall(kthread_books_debugfs);
 
 /**
  * kthread_books_read_masks - Read the masks that say where kthreads may run
@@ -94,9 +126,10 @@ bool kthread_books_read_masks(struct cpumask *confined,
 			      struct cpumask *usable, struct cpumask *possible)
 {
 	cpumask_copy(possible, cpu_possible_mask);
-	cpumask_copy(confined, kthread_cpus_mask(KTHREAD_CPUS_KTHREAD));
-	scoped_guard(rcu)
+	scoped_guard(rcu) {
+		cpumask_copy(confined, kthread_cpus_mask(KTHREAD_CPUS_KTHREAD));
 		cpumask_copy(housekeeping, housekeeping_cpumask(HK_TYPE_DOMAIN));
+	}
 	cpumask_andnot(usable, cpu_active_mask, cpu_dying_mask);
 
 	return kthread_cpus_confines(KTHREAD_CPUS_KTHREAD);
@@ -171,9 +204,9 @@ int kthread_affine_preferred_update(struct task_struct *p, const struct cpumask 
 EXPORT_SYMBOL_GPL(kthread_affine_preferred_update);
 
 /**
- * kthread_setaffinity - Set a kthread's affinity for user space
+ * kthread_setaffinity - Set a kthread's affinity for user space or for its owner
  * @p: a kthread
- * @mask: the CPUs that user space asks for, all possible ones for no wish
+ * @mask: the CPUs that are asked for, all possible ones for no wish
  *
  * From now on @p keeps to @mask as far as it may run there. If that is nowhere,
  * it is moved there nevertheless, until CPUs are isolated or confined; but not
@@ -188,12 +221,13 @@ int kthread_setaffinity(struct task_struct *p, const struct cpumask *mask)
 
 	return kthread ? kthread_books_restrict(&kthread->affinity, mask) : -ENOENT;
 }
+EXPORT_SYMBOL_GPL(kthread_setaffinity);
 
 /**
  * kthreads_update_housekeeping - Update kthreads affinity on cpuset change
  *
  * When cpuset changes a partition type to/from "isolated" or updates related
- * cpumasks, move the kthreads for which this makes a difference.
+ * cpumasks, move the kthreads that are not where they belong then.
  *
  * Returns 0.
  */
@@ -201,20 +235,29 @@ int kthreads_update_housekeeping(void)
 {
 	/* A CPU on its way down must not be where a kthread is sent. */
 	guard(cpus_read_lock)();
-	kthread_books_change();
+	kthread_books_enforce(KTHREAD_AFFINITY_HOUSEKEEPING);
 	return 0;
+}
+
+/* A CPU is active, or dying but still active: what else is confined. */
+static void kthread_cpus_hotplug(void)
+{
+	if (kthread_cpus_confines(KTHREAD_CPUS_WQ) && workqueue_update_kthread_cpus(NULL))
+		pr_warn("no memory to move unbound workqueues\n");
 }
 
 static int kthreads_online_cpu(unsigned int cpu)
 {
 	kthread_books_change_online(cpu, cpu_to_node(cpu));
+	kthread_cpus_hotplug();
 	return 0;
 }
 
-/* The CPU is dying, but still active: whom it was the last CPU for, leaves. */
+/* Whom this was the last CPU for, leaves. */
 static int kthreads_offline_cpu(unsigned int cpu)
 {
-	kthread_books_change();
+	kthread_books_change(KTHREAD_AFFINITY_OFFLINE);
+	kthread_cpus_hotplug();
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 
 pub mod books;
 pub mod cpulist;
+pub mod debugfs;
 pub mod engine;
 #[cfg(CONFIG_KTHREAD_CPUS_KUNIT_TEST)]
 mod kunit;
@@ -118,6 +119,42 @@ pub unsafe extern "C" fn kthread_cpus_effective(
     };
 
     policy::effective(allowed, preferred, &cpus);
+}
+
+/// Parses a list of CPUs that user space has written.
+///
+/// Sets `cpus` to the CPUs of the `length` bytes of text at `list`, which may end with a newline.
+///
+/// Returns 0, or -EINVAL, -ERANGE or -EOVERFLOW like `bitmap_parselist()`, with `cpus` as it was.
+/// Any context.
+///
+/// # Safety
+///
+/// * `list` must be valid for reading `length` bytes.
+/// * `cpus` must be valid for reading and writing, and nobody else may access it during the call.
+#[export]
+pub unsafe extern "C" fn kthread_cpus_parse(
+    list: *const c_char,
+    length: usize,
+    cpus: *mut bindings::cpumask,
+) -> c_int {
+    // SAFETY: The caller promises that it is valid for reading, and a `u8` has any value.
+    let list = unsafe { core::slice::from_raw_parts(list.cast::<u8>(), length) };
+    // SAFETY: The caller promises that it is valid for writing, and not accessed by others.
+    let cpus = unsafe { Cpumask::from_raw_mut(cpus) };
+
+    let words = cpus.as_mut_bitmap().as_mut_words();
+    let parsed = match cpulist::Mask::new(words, kernel::cpu::nr_cpu_ids()) {
+        Some(mut mask) => cpulist::parse(list, &mut mask),
+        None => return EINVAL.to_errno(),
+    };
+
+    match parsed.map_err(|error| error.reason) {
+        Ok(()) => 0,
+        Err(Reason::Malformed) => EINVAL.to_errno(),
+        Err(Reason::OutOfRange) => ERANGE.to_errno(),
+        Err(Reason::Overflow) => EOVERFLOW.to_errno(),
+    }
 }
 
 /// Decides what becomes of the boot option, and says it in the log.

@@ -17,6 +17,7 @@ use core::cell::Cell;
 
 use super::{
     books::{
+        self,
         Books,
         List,
         Refusal,
@@ -262,7 +263,7 @@ impl Thread for &'static Fake {
         self.stray.set(stray);
     }
 
-    fn allow(self, allowed: &[usize]) {
+    fn allow(self, allowed: &[usize], _reason: books::Reason) {
         self.allowed.set(allowed[0]);
         self.told.set(self.told.get() + 1);
     }
@@ -325,7 +326,7 @@ impl Machine {
     const POSSIBLE: usize = 0xff;
 
     fn tell(self, books: &mut Books<Chain>) {
-        books.change(|masks| {
+        books.change(0, |masks| {
             masks.confined[0] = self.confined;
             masks.housekeeping[0] = self.housekeeping;
             masks.usable[0] = self.online;
@@ -360,9 +361,40 @@ impl Machine {
 fn new_books(machine: Machine) -> Result<Books<Chain>> {
     let mut books = Books::new(Machine::NODES.len(), 1)?;
 
-    books.change_nodes(|node, cpus| cpus[0] = Machine::NODES[node]);
+    books.change_nodes(0, |node, cpus| cpus[0] = Machine::NODES[node]);
     machine.tell(&mut books);
     Ok(books)
+}
+
+/// How many threads the books show, each where it is.
+fn shown(books: &mut Books<Chain>) -> usize {
+    let mut count = 0;
+    let entries = books.each_entry(|entry| {
+        let mut right = Ok(());
+
+        entry.threads.for_each(|fake| {
+            count += 1;
+            if (fake.entry.get(), fake.allowed.get()) != (entry.number, entry.allowed[0]) {
+                right = Err(EINVAL);
+            }
+        });
+        right
+    });
+    let strays = books.each_stray(|stray| {
+        let fake = stray.thread;
+
+        count += 1;
+        if (fake.entry.get(), fake.allowed.get()) != (stray.entry, stray.allowed[0]) {
+            return Err(EINVAL);
+        }
+        Ok(())
+    });
+
+    if entries.and(strays).is_ok() {
+        count
+    } else {
+        usize::MAX
+    }
 }
 
 /// Calls `with` with a spare mask until there is room.
@@ -610,6 +642,7 @@ mod tests {
                 };
                 assert_eq!(fake.allowed.get(), machine.allowed(preferred, wish));
             }
+            assert!(shown(&mut books) == known.iter().flatten().count());
         }
 
         for fake in &FAKES {
@@ -646,6 +679,37 @@ mod tests {
         }
         for fake in &FAKES {
             assert_eq!(fake.told.get(), 2);
+            books.leave(fake, &mut Spare::new(None));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn books_put_right_who_was_moved_by_others() -> Result {
+        let mut machine = Machine {
+            confined: 0xf7,
+            housekeeping: 0xff,
+            online: 0xff,
+        };
+        let mut books = new_books(machine)?;
+        let [thread, stray, ..] = &FAKES;
+
+        for fake in [thread, stray] {
+            books.enrol(fake, Some(1));
+        }
+        assert!(with_spare(0x30, |spare| books.restrict(stray, spare))?.is_ok());
+        for fake in [thread, stray] {
+            fake.allowed.set(0x01);
+        }
+
+        // Their own CPUs, 4-7, do not change.
+        machine.confined = 0xf0;
+        machine.tell(&mut books);
+        books.enforce(0);
+        assert_eq!(thread.allowed.get(), 0xf0);
+        assert_eq!(stray.allowed.get(), 0x30);
+
+        for fake in [thread, stray] {
             books.leave(fake, &mut Spare::new(None));
         }
         Ok(())

@@ -39,6 +39,12 @@ impl Classes {
     const NONE: Self = Self(0);
     const ALL: Self = Self((1 << Self::FLAGS.len()) - 1);
 
+    /// The classes of `bits`; those that stand for none are dropped.
+    #[inline]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits & Self::ALL.0)
+    }
+
     /// The bits, one for each class.
     #[inline]
     pub const fn bits(self) -> u32 {

@@ -1,22 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The boot option kthread_cpus=, and what it is applied with. The decisions
- * are made in Rust, see kthread_cpus.rs.
+ * The boot option kthread_cpus=, the file of this name that changes it at run
+ * time, and what they are applied with. The decisions are made in Rust, see
+ * kthread_cpus.rs.
  */
-#include <linux/cache.h>
+#include <linux/cleanup.h>
+#include <linux/cpu.h>
+#include <linux/cpumask.h>
+#include <linux/device.h>
 #include <linux/export.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
 #include <linux/kthread_cpus.h>
+#include <linux/mutex.h>
 #include <linux/nodemask.h>
 #include <linux/panic.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/isolation.h>
 #include <linux/string.h>
+#include <linux/sysfs.h>
+#include <linux/workqueue.h>
 
 /* The classes of work that are confined, as bits of enum kthread_cpus_class. */
-unsigned int kthread_cpus_classes __ro_after_init;
+unsigned int kthread_cpus_classes __read_mostly;
+
+/* Those that can be confined, or confined to other CPUs, at run time. */
+#define KTHREAD_CPUS_RUNTIME	(KTHREAD_CPUS_KTHREAD | KTHREAD_CPUS_WQ | KTHREAD_CPUS_UMH)
+
+/* Serializes those that set the CPUs. Taken before cpu_hotplug_lock. */
+static DEFINE_MUTEX(kthread_cpus_mutex);
+
+/* One is cpu_kthread_mask, the other one was it, and will be the next. */
+static struct cpumask kthread_cpus_masks[2];
+
+/* After this grace period nobody uses the other one any more. */
+static struct rcu_gp_seq kthread_cpus_unused;
 
 /* What the command line says. Its text stays where it is. */
 static char *kthread_cpus_value __initdata;
@@ -51,20 +70,20 @@ void __init kthread_cpus_init(void)
 	/* There is one caller, and a cpumask may be too large for the stack. */
 	static struct cpumask confined __initdata, scratch __initdata;
 
-	cpumask_copy(&__cpu_kthread_mask, cpu_possible_mask);
 	if (kthread_cpus_times)
 		kthread_cpus_classes =
 			kthread_cpus_obey(kthread_cpus_value, kthread_cpus_times,
 					  &confined, &scratch,
 					  housekeeping_cpumask(HK_TYPE_DOMAIN));
-	if (kthread_cpus_classes)
-		cpumask_copy(&__cpu_kthread_mask, &confined);
+	cpumask_copy(&kthread_cpus_masks[0],
+		     kthread_cpus_classes ? &confined : cpu_possible_mask);
+	__cpu_kthread_mask = &kthread_cpus_masks[0];
 
 	/* Nobody has created a kthread yet. */
 	if (kthread_books_setup(nr_node_ids))
 		panic("kthread_cpus: no memory for %u nodes\n", nr_node_ids);
 	kthread_books_change_nodes();
-	kthread_books_change();
+	kthread_books_change(KTHREAD_AFFINITY_CONFINED);
 }
 
 /**
@@ -99,3 +118,113 @@ int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class)
 	free_cpumask_var(allowed);
 	return 0;
 }
+
+/*
+ * Whoever reads cpu_kthread_mask sees the one or the other mask, but no mixture
+ * of both, which may be empty.
+ */
+static void kthread_cpus_publish(const struct cpumask *cpus)
+{
+	struct cpumask *next;
+
+	next = &kthread_cpus_masks[cpu_kthread_mask == &kthread_cpus_masks[0]];
+
+	cond_synchronize_rcu_full(&kthread_cpus_unused);
+	cpumask_copy(next, cpus);
+	/* Who gets the pointer also gets what it points to. */
+	smp_store_release(&__cpu_kthread_mask, next);
+	start_poll_synchronize_rcu_full(&kthread_cpus_unused);
+}
+
+/*
+ * Confines the kernel's work to other CPUs. Nothing fails once the workqueues,
+ * which need memory, are confined.
+ */
+static int kthread_cpus_set(struct cpumask *cpus)
+{
+	unsigned int classes;
+	int ret;
+
+	guard(mutex)(&kthread_cpus_mutex);
+	guard(cpus_read_lock)();
+
+	/* The boot option has chosen, if there was one. */
+	classes = kthread_cpus_classes ?: KTHREAD_CPUS_RUNTIME;
+	if (!(classes & KTHREAD_CPUS_RUNTIME))
+		return -EOPNOTSUPP;
+
+	cpumask_and(cpus, cpus, cpu_possible_mask);
+	scoped_guard(rcu) {
+		if (cpumask_first_and_and(cpus, cpu_active_mask,
+					  housekeeping_cpumask(HK_TYPE_DOMAIN)) >= nr_cpu_ids)
+			return -EINVAL;
+	}
+
+	if (classes & KTHREAD_CPUS_WQ) {
+		ret = workqueue_update_kthread_cpus(cpus);
+		if (ret)
+			return ret;
+	}
+
+	kthread_cpus_publish(cpus);
+	WRITE_ONCE(kthread_cpus_classes, classes);
+	/* Some kthreads choose their CPUs themselves while they are not confined. */
+	kthread_books_enforce(KTHREAD_AFFINITY_CONFINED);
+	return 0;
+}
+
+static ssize_t kthread_cpus_read(struct file *file, struct kobject *kobj,
+				 const struct bin_attribute *attr, char *buf,
+				 loff_t offset, size_t count)
+{
+	cpumask_var_t cpus;
+	ssize_t ret;
+
+	if (!alloc_cpumask_var(&cpus, GFP_KERNEL))
+		return -ENOMEM;
+
+	scoped_guard(rcu)
+		cpumask_copy(cpus, cpu_kthread_mask);
+	ret = cpumap_print_list_to_buf(buf, cpus, offset, count);
+	free_cpumask_var(cpus);
+	return ret;
+}
+
+static ssize_t kthread_cpus_write(struct file *file, struct kobject *kobj,
+				  const struct bin_attribute *attr, char *buf,
+				  loff_t offset, size_t count)
+{
+	cpumask_var_t cpus;
+	int ret;
+
+	/* A longer list comes in pieces, the first of which is no list by itself. */
+	if (count >= PAGE_SIZE)
+		return -E2BIG;
+
+	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
+		return -ENOMEM;
+
+	ret = kthread_cpus_parse(buf, count, cpus);
+	if (!ret)
+		ret = kthread_cpus_set(cpus);
+	free_cpumask_var(cpus);
+	return ret ?: count;
+}
+
+/* As a binary one, because the list of a large machine may be longer than a page. */
+static const struct bin_attribute kthread_cpus_attr =
+	__BIN_ATTR(kthread_cpus, 0644, kthread_cpus_read, kthread_cpus_write, 0);
+
+static int __init kthread_cpus_sysfs_init(void)
+{
+	struct device *dev = bus_get_dev_root(&cpu_subsys);
+	int ret;
+
+	if (!dev)
+		return -ENODEV;
+
+	ret = sysfs_create_bin_file(&dev->kobj, &kthread_cpus_attr);
+	put_device(dev);
+	return ret;
+}
+device_initcall(kthread_cpus_sysfs_init);

@@ -135,6 +135,35 @@ fn flags_say_what_it_is_about() {
         with(&document, "outside"),
         ["kworker/u16:1-flush-8:0", "kworker/R-rcu_gp"]
     );
+
+    // The kernel's file does not say it, and a write to it does not change it.
+    tree.write("sys/devices/system/cpu/kthread_cpus", "0-1\n");
+    let (status, document) = json(&tree, &[]);
+    assert_eq!((status, document["source"].as_str()), (1, Some("sysfs")));
+    assert_eq!(with(&document, "outside").len(), 2);
+    tree.write("proc/cmdline", "kthread_cpus=init,0-1\n");
+    let (status, document) = json(&tree, &[]);
+    assert_eq!((status, document["outside"].as_u64()), (0, Some(0)));
+}
+
+#[test]
+fn an_option_with_isolated_cpus_only_is_ignored() {
+    let tree = Tree::new_kernel("0-7");
+
+    tree.write("sys/devices/system/cpu/isolated", "4-7\n");
+    tree.write("sys/devices/system/cpu/kthread_cpus", "0-7\n");
+    tree.write("proc/cmdline", "isolcpus=4-7 kthread_cpus=wq,4-5\n");
+    let (status, document) = json(&tree, &[]);
+    assert_eq!(status, 1);
+    assert_eq!(document["cpus"], "0-3");
+    assert_eq!(document["obeys"], "no");
+    let note = document["notes"][0].as_str().unwrap();
+    assert!(note.contains("choose from CPUs 0-3"), "{note}");
+    // Its flags are ignored, too.
+    assert!(with(&document, "outside").contains(&"kthreadd"));
+    // A list that was set later counts.
+    tree.write("sys/devices/system/cpu/kthread_cpus", "0-1\n");
+    assert_eq!(json(&tree, &[]).1["obeys"], "yes");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::{fs, process::Stdio};
 
-use crate::common::{outcome, tool, Tree};
+use crate::common::{outcome, tool, Directory, Tree, TOOL};
 
 #[test]
 fn help_names_every_command() {
@@ -21,9 +21,9 @@ fn help_names_every_command() {
 
 #[test]
 fn man_pages_and_completions_come_from_the_definitions() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Directory::new();
 
-    tool(&["generate"]).arg(directory.path()).assert().success();
+    assert_eq!(outcome(tool(&["generate"]).arg(directory.path())).0, 0);
     for command in ["list", "check", "set", "watch", "report", "plan"] {
         let page = directory
             .path()
@@ -40,8 +40,7 @@ fn man_pages_and_completions_come_from_the_definitions() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let tree = Tree::old_kernel();
-    let binary = assert_cmd::cargo::cargo_bin("kthread-cpus");
-    let mut child = std::process::Command::new(binary)
+    let mut child = std::process::Command::new(TOOL)
         .arg("--root")
         .arg(tree.path())
         .arg("list")

@@ -5,10 +5,9 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::{self, Command},
+    sync::atomic::{AtomicUsize, Ordering},
 };
-
-use assert_cmd::Command;
-use tempfile::TempDir;
 
 /// The flags that threads have in recordings.
 pub(crate) const KTHREAD: u32 = 0x0020_8040;
@@ -19,16 +18,44 @@ pub(crate) const WORKER: u32 = BOUND | 0x20;
 /// A process of user space.
 pub(crate) const USER: u32 = 0x0040_0100;
 
+/// A directory that is removed with this.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    /// Makes a new one below where cargo builds.
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let path = path.join(format!("{}.{number}", process::id()));
+
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Returns where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // A panic in a test that fails already would hide its cause.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// The directory of a recording.
 pub(crate) struct Tree {
-    directory: TempDir,
+    directory: Directory,
 }
 
 impl Tree {
     /// Returns a machine with `possible` CPUs, all of them online, on one node, without threads.
     pub(crate) fn new(possible: &str) -> Self {
         let tree = Self {
-            directory: tempfile::tempdir().unwrap(),
+            directory: Directory::new(),
         };
 
         for name in ["possible", "present", "online"] {
@@ -192,13 +219,14 @@ impl Tree {
     }
 }
 
-/// Returns the tool.
-pub(crate) fn tool(args: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("kthread-cpus").unwrap();
+/// The tool itself.
+pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_kthread-cpus");
 
-    command
-        .args(args)
-        .timeout(std::time::Duration::from_secs(300));
+/// Returns the tool, which is ended after 300 seconds.
+pub(crate) fn tool(args: &[&str]) -> Command {
+    let mut command = Command::new("timeout");
+
+    command.args(["--signal=KILL", "300", TOOL]).args(args);
     command
 }
 

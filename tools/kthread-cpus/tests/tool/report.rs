@@ -27,6 +27,7 @@ fn recording(cpus: &str) -> Value {
             thread(20, "cpuhp/5", "per-cpu", "exempt", json!([{"cpu": 5, "ns": 9, "count": 1}])),
             thread(30, "</text><script>alert(1)</script>", "unbound", "inside",
                 json!([{"cpu": 1, "ns": 1, "count": 1}])),
+            thread(31, "ksmd", "unbound", "outside", json!([])),
         ],
     })
 }
@@ -57,6 +58,8 @@ fn a_page_needs_nothing_else() {
         "rcu_preempt on CPU 5&#10;2.0 ms in 3 runs, 0.2000 % of the time&#10;outside, and should not"
     ));
     assert!(page.contains("cpuhp/N on CPU 5"));
+    // Of two threads there is the same to say.
+    assert!(page.contains("<td class=\"names\">ksmd, rcu_preempt</td><td class=\"n\">2</td>"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * kcload: kernel threads on demand, for the boot scenarios and the benchmark.
+ * Work for workqueues is in work.c.
  *
  * One line written to /proc/kcload is one command, which has ended when the
  * write returns; a read gives the results of the last one as KEY=VALUE words.
@@ -33,6 +34,8 @@
 #include <linux/sort.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+
+#include "kcload.h"
 
 #define LINE_MAX_LENGTH	512
 #define RESULT_SIZE	4096
@@ -884,9 +887,15 @@ static const struct proc_ops kcload_ops = {
 
 static int __init kcload_init(void)
 {
+	int ret = kcwork_init();
+
+	if (ret)
+		return ret;
 	seq_buf_init(&result, result_text, sizeof(result_text));
-	if (!proc_create("kcload", 0600, NULL, &kcload_ops))
+	if (!proc_create("kcload", 0600, NULL, &kcload_ops)) {
+		kcwork_exit();
 		return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -894,6 +903,7 @@ static void __exit kcload_exit(void)
 {
 	remove_proc_entry("kcload", NULL);
 	stop_loads(0);
+	kcwork_exit();
 }
 
 module_init(kcload_init);

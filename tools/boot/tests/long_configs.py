@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What must hold in a kernel of any configuration; scripts/configs names and builds them.
+
+Not run by `make test`: pytest takes a file of this name only when it is told to.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import Snapshot, format_cpus, parse_cpus
+from scenarios import Boot
+from vm import Machine
+
+if TYPE_CHECKING:
+    from conftest import Boots
+
+CONFIGS = os.environ.get("KC_CONFIGS", "").split()
+# Where there is no such option.
+WITHOUT = ("up", "norust")
+FILE = "/sys/devices/system/cpu/kthread_cpus"
+
+# What is done, and K after it.
+CHANGES = (
+    ("", "2-3"),
+    (f"write:{FILE}=1", "1"),
+    (f"write:{FILE}=2+5", "2,5"),
+    ("offline:2", "2,5"),
+    ("offline:5", "2,5"),
+    ("online:5", "2,5"),
+    ("online:2", "2,5"),
+    (f"write:{FILE}=all", "0-7"),
+)
+
+
+def machine(config: str) -> Machine:
+    """A machine that the kernel can have all of."""
+    if config == "up":
+        return Machine(smp=1, nodes=1)
+    return Machine(nodes=1 if config in ("nonuma", "small") else 2)
+
+
+def surprises(snapshot: Snapshot, confined: str) -> list[str]:
+    """Returns what is not where it must be."""
+    cpus = parse_cpus(confined)
+    ceiling = snapshot.ceiling(cpus)
+    found = [f"{t.name} may use {format_cpus(t.allowed)}" for t in snapshot.outside(cpus)]
+    found += [
+        f"{t.name} may use {format_cpus(t.allowed)}"
+        for t in snapshot.threads
+        if (t.rescuer or t.unbound_worker) and not t.allowed <= ceiling
+    ]
+    # So that nothing passes for being confined because nothing was seen.
+    if not snapshot.managed:
+        found.append("there is no managed kernel thread")
+    return found
+
+
+@pytest.mark.parametrize("config", [name for name in CONFIGS if name not in WITHOUT])
+def test_confines(config: str, boots: Boots) -> None:
+    """K holds at boot, after every write and while its CPUs go and come."""
+    actions = ",".join(f"{do},facts" if do else "facts" for do, _ in CHANGES)
+    boot = Boot(config, machine(config), f"kthread_cpus=2-3 kcguest.do={actions}")
+    facts = boots.facts(boot)
+    assert not facts.failed_actions
+    assert len(facts.snapshots) == len(CHANGES)
+    found = [
+        f"after {do or 'boot'}: {text}"
+        for (do, confined), snapshot in zip(CHANGES, facts.snapshots, strict=True)
+        for text in surprises(snapshot, confined)
+    ]
+    assert not found
+    assert not facts.complaints()
+
+
+@pytest.mark.parametrize("config", [name for name in CONFIGS if name in WITHOUT])
+def test_boots_without(config: str, boots: Boots) -> None:
+    """A kernel that cannot have the option boots as ever, and says that it does not know it."""
+    facts = boots.facts(Boot(config, machine(config), "kthread_cpus=0 kcguest.do=facts"))
+    assert not facts.failed_actions
+    assert not facts.complaints()
+    assert any("Unknown kernel command line" in line.text for line in facts.log)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0
+"""How random changes are shared out among boots, and what becomes of what they tell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import torture
+import vm
+
+FACTS = """\
+@kc begin version=1 kernel=7.3.4
+@kc step number=0 name=torture arg=a status=0 online=0-7 isolated= present=0-7
+@kc result text=changes=7%20refused=2%20wrong=0
+@kc end count=3
+"""
+
+
+@pytest.fixture
+def boots(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is booted, each time with the same facts, which are what they should be."""
+    appended: list[str] = []
+
+    def boot(guest: vm.Guest, *_args: object, **_options: object) -> vm.Console:
+        appended.append(guest.append)
+        return vm.Console(FACTS, Path("log"), "tcg", 1.0)
+
+    monkeypatch.setattr(vm, "boot", boot)
+    monkeypatch.setattr(torture, "surprises", lambda *_: [])
+    return appended
+
+
+@pytest.mark.parametrize("changes", [1, 499, 2000, 2001, 10000])
+def test_shares(boots: list[str], changes: int) -> None:
+    """At least as many changes are made as were asked for, each with a seed of its own."""
+    assert torture.main([f"--changes={changes}", "--seed=5"]) == 0
+    rounds = re.findall(r"torture=(\d+):(\d+)", " ".join(boots))
+    assert changes <= sum(int(count) for count, _ in rounds) < changes + len(rounds)
+    seeds = [int(seed) for _, seed in rounds]
+    assert seeds == list(range(5, 5 + len(rounds)))
+    # The first boot is the one to compare with.
+    assert not re.search("torture=", boots[0])
+
+
+def test_failures(
+    boots: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the rules do not have, and a boot that breaks, is a failure."""
+    monkeypatch.setattr(torture, "surprises", lambda *_: ["kthreadd is elsewhere"])
+    assert torture.main(["--changes=3000"]) == 1
+    printed = capsys.readouterr().out
+    assert "kthreadd is elsewhere" in printed
+    assert "changes=7 refused=2" in printed
+    assert "2 boots failed" in printed
+
+    def hang(*_args: object, **_options: object) -> vm.Console:
+        raise vm.GuestHung("too long")
+
+    monkeypatch.setattr(vm, "boot", hang)
+    assert torture.main(["--changes=10"]) == vm.GuestHung.status

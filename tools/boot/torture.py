@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Changes K at random in a guest with all the checkers, and judges what came of it.
+
+Each boot makes some of the changes, with random numbers of its own, while CPUs, partitions,
+the mask of the workqueues and threads change as well (guest/steps.c, "torture"). Exit
+status: 0 all is as the rules say, 1 it is not, otherwise as vm.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence as List
+from dataclasses import replace
+from pathlib import Path
+
+import vm
+from facts import Facts, FactsError, new_complaints, parse
+from moves import surprises
+from sequences import torture
+from vm import Machine
+
+# One boot, and one look at all threads.
+CHANGES_PER_BOOT = 2000
+CHANGES_PER_ROUND = 500
+
+
+def boot(args: argparse.Namespace, append: str, name: str, timeout: float) -> vm.Console:
+    """Boots the guest."""
+    guest = vm.Guest(args.kernel, args.initrd, append)
+    log = vm.LOGS / f"torture-{args.config}-{name}.log"
+    return vm.boot(guest, Machine(), log, accel=args.accel, timeout=timeout)
+
+
+def run(args: argparse.Namespace, changes: int, seed: int, plain: Facts) -> list[str]:
+    """Boots once and returns everything that is not as it must be.
+
+    `plain` is what this kernel tells when nothing is done.
+    """
+    rounds = -(-changes // CHANGES_PER_ROUND)
+    sequence = torture(-(-changes // rounds), rounds, seed)
+    sequence = replace(sequence, config=args.config)
+    console = boot(args, sequence.boot.append, str(seed), sequence.timeout)
+    facts = parse(console.text)
+    print(f"    seed {seed}: {console.seconds:.0f} s, {told(facts)} ({console.log})", flush=True)
+    # Where bound threads are without the option is none of this.
+    found = surprises(sequence, facts, facts)
+    return found + [f"in the log: {text}" for text in new_complaints(facts, plain)]
+
+
+def told(facts: Facts) -> str:
+    """Returns what the steps have counted."""
+    results = [step.result for step in facts.steps if step.name == "torture"] or [{}]
+    totals = {key: sum(int(result.get(key, 0)) for result in results) for key in results[0]}
+    return " ".join(f"{key}={total}" for key, total in totals.items())
+
+
+def main(argv: List[str] | None = None) -> int:
+    """The command line; see the head of this file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--changes", type=int, default=10000, help="in all (10000)")
+    parser.add_argument("--seed", type=int, default=1, help="of the first boot (1)")
+    parser.add_argument("--config", default="kunit", help="the kernel: build/out/CONFIG (kunit)")
+    parser.add_argument("--kernel", type=Path, help="another one")
+    parser.add_argument("--initrd", type=Path, help="another guest, with the module kcload")
+    parser.add_argument("--accel", choices=vm.ACCELS, default="auto")
+    args = parser.parse_args(argv)
+    if args.changes < 1:
+        parser.error("--changes must be at least 1")
+    args.kernel = args.kernel or vm.BUILD / "out" / args.config / "arch/x86/boot/bzImage"
+    args.initrd = args.initrd or vm.BUILD / "kcload" / f"initramfs-{args.config}.cpio.gz"
+
+    vm.raise_on_term()
+    failed = 0
+    seed = args.seed
+    left = args.changes
+    try:
+        console = boot(args, "kunit.enable=0 kcguest.do=wait:0", "plain", vm.BOOT_TIMEOUT * 4)
+        plain = parse(console.text)
+        while left > 0:
+            changes = min(left, CHANGES_PER_BOOT)
+            found = run(args, changes, seed, plain)
+            for text in found:
+                print(f"      - {text}")
+            failed += bool(found)
+            left -= changes
+            # Each round has a seed of its own.
+            seed += CHANGES_PER_BOOT // CHANGES_PER_ROUND
+    except vm.BootError as error:
+        print(f"torture: seed {seed}: {error}", file=sys.stderr)
+        return error.status
+    except FactsError as error:
+        print(f"torture: seed {seed}: {error}", file=sys.stderr)
+        return 1
+    print(f"torture: {args.changes} changes, {failed} boots failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,566 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * kcload: work on demand for workqueues of every kind, which says on which CPUs
+ * it ran. /proc/kcwork is used like /proc/kcload, also at the same time.
+ */
+
+#define pr_fmt(fmt) "kcload: " fmt
+
+#include <linux/array_size.h>
+#include <linux/completion.h>
+#include <linux/cpu.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/jiffies.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/proc_fs.h>
+#include <linux/sched.h>
+#include <linux/seq_buf.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+#include <linux/workqueue.h>
+
+#include "kcload.h"
+
+#define LINE_MAX_LENGTH	128
+#define RESULT_SIZE	1024
+#define ITEMS_MAX	512
+#define KEPT_MAX	32
+#define LAPS		3
+/* More than all the idle workers that there can be. */
+#define RESCUE_ITEMS	64
+/* No work takes as long as this, so it is lost. */
+#define WORK_TIMEOUT	(120 * HZ)
+
+static const struct {
+	const char *name;
+	unsigned int flags;
+	bool ordered;
+} kinds[] = {
+	{ "unbound", WQ_UNBOUND },
+	{ "highpri", WQ_UNBOUND | WQ_HIGHPRI },
+	{ "reclaim", WQ_UNBOUND | WQ_MEM_RECLAIM },
+	{ "sysfs", WQ_UNBOUND | WQ_SYSFS },
+	{ "ordered", WQ_MEM_RECLAIM, true },
+	{ "percpu", WQ_PERCPU | WQ_MEM_RECLAIM },
+};
+
+struct item {
+	struct work_struct work;
+	struct completion done;
+	spinlock_t lock;	/* what follows */
+	cpumask_var_t ran;
+	cpumask_var_t rescued;
+	unsigned int laps;
+	int cpu;		/* the one that it was queued on, or -1 */
+	bool wrong;
+	bool hold;
+};
+
+/* A workqueue of the keep command. */
+struct kept {
+	struct list_head list;
+	struct workqueue_struct *wq;
+	unsigned int kind;
+	struct item *item;	/* while there is one in flight */
+};
+
+/* All of these are under kcwork_lock. */
+static LIST_HEAD(kept_list);
+static unsigned int kept_count, kept_serial;
+
+static DEFINE_MUTEX(kcwork_lock);
+static char result_text[RESULT_SIZE];
+static struct seq_buf result;
+static cpumask_var_t ran, rescued;
+
+/* The rescuer of the rescue command has come, or nobody waits for it any more. */
+static DECLARE_COMPLETION(rescuer_came);
+
+static int fail(int error, const char *text)
+{
+	seq_buf_clear(&result);
+	seq_buf_printf(&result, "error=%d reason=\"%s\"\n", error, text);
+	return error;
+}
+
+/* --- an item of work ----------------------------------------------------- */
+
+static bool in_rescuer(void)
+{
+	return !strncmp(current->comm, "kworker/R-", strlen("kworker/R-"));
+}
+
+/* Takes note of where it runs; returns whether it is to go on. */
+static bool item_lap(struct item *item)
+{
+	bool hold;
+	int cpu;
+
+	spin_lock(&item->lock);
+	cpu = smp_processor_id();
+	cpumask_set_cpu(cpu, item->ran);
+	if (in_rescuer())
+		cpumask_set_cpu(cpu, item->rescued);
+	if (item->cpu >= 0 && item->cpu != cpu)
+		item->wrong = true;
+	item->laps++;
+	hold = item->hold || item->laps < LAPS;
+	spin_unlock(&item->lock);
+	return hold;
+}
+
+static void item_work(struct work_struct *work)
+{
+	struct item *item = container_of(work, struct item, work);
+
+	while (item_lap(item))
+		schedule_timeout_idle(1);
+	complete(&item->done);
+}
+
+/* Keeps its worker, unless that is the rescuer, until the rescuer has come. */
+static void rescue_work(struct work_struct *work)
+{
+	struct item *item = container_of(work, struct item, work);
+
+	item_lap(item);
+	if (in_rescuer())
+		complete_all(&rescuer_came);
+	else
+		wait_for_completion_timeout(&rescuer_came, WORK_TIMEOUT / 4);
+	complete(&item->done);
+}
+
+static void item_free(struct item *item)
+{
+	if (!item)
+		return;
+	free_cpumask_var(item->ran);
+	free_cpumask_var(item->rescued);
+	kfree(item);
+}
+
+static struct item *item_alloc(work_func_t function)
+{
+	struct item *item = kzalloc(sizeof(*item), GFP_KERNEL);
+
+	if (!item)
+		return NULL;
+	INIT_WORK(&item->work, function);
+	init_completion(&item->done);
+	spin_lock_init(&item->lock);
+	item->cpu = -1;
+	if (zalloc_cpumask_var(&item->ran, GFP_KERNEL) &&
+	    zalloc_cpumask_var(&item->rescued, GFP_KERNEL))
+		return item;
+	item_free(item);
+	return NULL;
+}
+
+/* Work for a CPU goes to all of them in turn. */
+static void item_queue(struct workqueue_struct *wq, unsigned int kind, struct item *item,
+		       unsigned int index)
+{
+	if (!(kinds[kind].flags & WQ_PERCPU)) {
+		queue_work(wq, &item->work);
+		return;
+	}
+	item->cpu = cpumask_nth(index % num_possible_cpus(), cpu_possible_mask);
+	guard(cpus_read_lock)();
+	/* What is queued there may run elsewhere once the CPU goes away. */
+	if (!cpu_online(item->cpu))
+		item->cpu = cpumask_first(cpu_online_mask);
+	queue_work_on(item->cpu, wq, &item->work);
+}
+
+/* Waits for an item and adds up where it ran. */
+static bool item_finish(struct item *item, unsigned int *wrong)
+{
+	if (!wait_for_completion_timeout(&item->done, WORK_TIMEOUT))
+		return false;
+	/* Where work for a CPU runs, is not for those that ask to choose. */
+	if (item->cpu < 0) {
+		cpumask_or(ran, ran, item->ran);
+		cpumask_or(rescued, rescued, item->rescued);
+	}
+	*wrong += item->wrong;
+	return true;
+}
+
+/* --- words of a command -------------------------------------------------- */
+
+static int parse_kind(const char *word, unsigned int *kind)
+{
+	for (*kind = 0; word && *kind < ARRAY_SIZE(kinds); ++*kind)
+		if (!strcmp(word, kinds[*kind].name))
+			return 0;
+	return -EINVAL;
+}
+
+static int parse_count(const char *word, unsigned int max, unsigned int *count)
+{
+	if (!word || kstrtouint(word, 10, count) || !*count || *count > max)
+		return -EINVAL;
+	return 0;
+}
+
+static struct workqueue_struct *make(unsigned int kind)
+{
+	if (kinds[kind].ordered)
+		return alloc_ordered_workqueue("kcwork-%s-%u", kinds[kind].flags,
+					       kinds[kind].name, kept_serial++);
+	/* Those in sysfs are told apart by the number. */
+	return alloc_workqueue("kcwork-%s-%u", kinds[kind].flags, 0, kinds[kind].name,
+			       kept_serial++);
+}
+
+/* --- run and rescue: a workqueue of its own -------------------------------- */
+
+static int run_on(struct workqueue_struct *wq, unsigned int kind, unsigned int count,
+		  work_func_t function)
+{
+	unsigned int i, queued = 0, done = 0, wrong = 0;
+	struct item **items = kcalloc(count, sizeof(*items), GFP_KERNEL);
+
+	if (!items)
+		return fail(-ENOMEM, "no memory for the work");
+	for (i = 0; i < count; i++) {
+		items[i] = item_alloc(function);
+		if (!items[i])
+			break;
+		item_queue(wq, kind, items[i], i);
+		queued++;
+	}
+	for (i = 0; i < queued; i++)
+		done += item_finish(items[i], &wrong);
+	complete_all(&rescuer_came);
+	/* An item that is late uses its memory, and the workqueue too. */
+	if (done == queued) {
+		destroy_workqueue(wq);
+		for (i = 0; i < queued; i++)
+			item_free(items[i]);
+		kfree(items);
+	}
+	seq_buf_printf(&result, "ran=%*pbl rescued=%*pbl count=%u lost=%u wrong=%u\n",
+		       cpumask_pr_args(ran), cpumask_pr_args(rescued), queued, queued - done,
+		       wrong);
+	return done == count ? 0 : -ETIMEDOUT;
+}
+
+static int cmd_run(char *args)
+{
+	struct workqueue_struct *wq;
+	unsigned int kind, count;
+
+	if (parse_kind(strsep(&args, " "), &kind) ||
+	    parse_count(strsep(&args, " "), ITEMS_MAX, &count) || args)
+		return fail(-EINVAL, "use: run unbound|highpri|reclaim|sysfs|ordered|percpu COUNT");
+	wq = make(kind);
+	if (!wq)
+		return fail(-ENOMEM, "cannot create a workqueue");
+	return run_on(wq, kind, count, item_work);
+}
+
+/*
+ * In two steps, as the rescuer is a thread and has to be made before the caller
+ * sees to it that no thread can be: "rescue prepare" and "rescue".
+ */
+static struct workqueue_struct *rescue_wq;
+
+static int cmd_rescue(char *args)
+{
+	struct workqueue_struct *wq = rescue_wq;
+	unsigned int kind;
+
+	if (parse_kind("reclaim", &kind))
+		return fail(-EINVAL, "no such kind");
+	if (args && !strcmp(args, "prepare") && !wq) {
+		rescue_wq = make(kind);
+		if (!rescue_wq)
+			return fail(-ENOMEM, "cannot create a workqueue");
+		seq_buf_printf(&result, "prepared=1\n");
+		return 0;
+	}
+	if (args || !wq)
+		return fail(-EINVAL, "use: rescue prepare, then: rescue");
+	rescue_wq = NULL;
+	reinit_completion(&rescuer_came);
+	return run_on(wq, kind, RESCUE_ITEMS, rescue_work);
+}
+
+/* --- keep, use, hold, held, release, drop: workqueues that stay ------------ */
+
+static int cmd_keep(char *args)
+{
+	unsigned int kind, count, i;
+
+	if (parse_kind(strsep(&args, " "), &kind) ||
+	    parse_count(strsep(&args, " "), KEPT_MAX, &count) || args)
+		return fail(-EINVAL, "use: keep unbound|highpri|reclaim|sysfs|ordered|percpu COUNT");
+	for (i = 0; i < count; i++) {
+		struct kept *kept = kzalloc(sizeof(*kept), GFP_KERNEL);
+
+		if (!kept)
+			return fail(-ENOMEM, "cannot create a workqueue");
+		kept->kind = kind;
+		kept->wq = make(kind);
+		if (!kept->wq) {
+			kfree(kept);
+			return fail(-ENOMEM, "cannot create a workqueue");
+		}
+		list_add_tail(&kept->list, &kept_list);
+		kept_count++;
+	}
+	seq_buf_printf(&result, "kept=%u\n", kept_count);
+	return 0;
+}
+
+/* Queues an item on every kept workqueue that has none. */
+static int start_all(bool hold)
+{
+	struct kept *kept;
+	unsigned int index = 0;
+
+	list_for_each_entry(kept, &kept_list, list) {
+		if (kept->item)
+			continue;
+		kept->item = item_alloc(item_work);
+		if (!kept->item)
+			return -ENOMEM;
+		kept->item->hold = hold;
+		item_queue(kept->wq, kept->kind, kept->item, index++);
+	}
+	return 0;
+}
+
+/* Waits for all items; one that is late stays. */
+static int finish_all(void)
+{
+	unsigned int count = 0, lost = 0, wrong = 0;
+	struct kept *kept;
+
+	list_for_each_entry(kept, &kept_list, list) {
+		if (!kept->item)
+			continue;
+		count++;
+		spin_lock(&kept->item->lock);
+		kept->item->hold = false;
+		spin_unlock(&kept->item->lock);
+		if (!item_finish(kept->item, &wrong)) {
+			lost++;
+			continue;
+		}
+		/* The worker is done with it only after the function has returned. */
+		flush_workqueue(kept->wq);
+		item_free(kept->item);
+		kept->item = NULL;
+	}
+	seq_buf_printf(&result, "ran=%*pbl rescued=%*pbl count=%u lost=%u wrong=%u\n",
+		       cpumask_pr_args(ran), cpumask_pr_args(rescued), count, lost, wrong);
+	return lost ? -ETIMEDOUT : 0;
+}
+
+static int cmd_use(char *args)
+{
+	if (args)
+		return fail(-EINVAL, "use: use");
+	if (start_all(false))
+		return fail(-ENOMEM, "no memory for the work");
+	return finish_all();
+}
+
+static unsigned int item_laps(struct item *item, bool restart)
+{
+	unsigned int laps;
+
+	spin_lock(&item->lock);
+	if (restart) {
+		cpumask_clear(item->ran);
+		cpumask_clear(item->rescued);
+	}
+	laps = item->laps;
+	spin_unlock(&item->lock);
+	return laps;
+}
+
+/* Where the work that is in flight runs from now on, after some laps. */
+static int cmd_held(char *args)
+{
+	unsigned long until = jiffies + WORK_TIMEOUT;
+	unsigned int count = 0, lost = 0;
+	struct kept *kept;
+
+	if (args)
+		return fail(-EINVAL, "use: held");
+	list_for_each_entry(kept, &kept_list, list) {
+		unsigned int before;
+
+		/* Work for a CPU is where that is. */
+		if (!kept->item || kept->item->cpu >= 0)
+			continue;
+		count++;
+		before = item_laps(kept->item, true);
+		while (item_laps(kept->item, false) - before < LAPS && time_before(jiffies, until))
+			schedule_timeout_idle(1);
+		lost += item_laps(kept->item, false) - before < LAPS;
+		spin_lock(&kept->item->lock);
+		cpumask_or(ran, ran, kept->item->ran);
+		cpumask_or(rescued, rescued, kept->item->rescued);
+		spin_unlock(&kept->item->lock);
+	}
+	seq_buf_printf(&result, "ran=%*pbl rescued=%*pbl count=%u lost=%u wrong=0\n",
+		       cpumask_pr_args(ran), cpumask_pr_args(rescued), count, lost);
+	return lost ? -ETIMEDOUT : 0;
+}
+
+static int cmd_hold(char *args)
+{
+	if (args)
+		return fail(-EINVAL, "use: hold");
+	if (start_all(true))
+		return fail(-ENOMEM, "no memory for the work");
+	return cmd_held(NULL);
+}
+
+static int cmd_release(char *args)
+{
+	if (args)
+		return fail(-EINVAL, "use: release");
+	return finish_all();
+}
+
+static void drop_all(void)
+{
+	struct kept *kept, *next;
+
+	list_for_each_entry_safe(kept, next, &kept_list, list) {
+		if (kept->item) {
+			spin_lock(&kept->item->lock);
+			kept->item->hold = false;
+			spin_unlock(&kept->item->lock);
+		}
+		destroy_workqueue(kept->wq);
+		item_free(kept->item);
+		list_del(&kept->list);
+		kfree(kept);
+		kept_count--;
+	}
+}
+
+static int cmd_drop(char *args)
+{
+	unsigned int count = kept_count;
+
+	if (args)
+		return fail(-EINVAL, "use: drop");
+	drop_all();
+	seq_buf_printf(&result, "dropped=%u\n", count);
+	return 0;
+}
+
+/* --- the file ------------------------------------------------------------ */
+
+static const struct {
+	const char *name;
+	int (*run)(char *args);
+} commands[] = {
+	{ "run", cmd_run },
+	{ "rescue", cmd_rescue },
+	{ "keep", cmd_keep },
+	{ "use", cmd_use },
+	{ "hold", cmd_hold },
+	{ "held", cmd_held },
+	{ "release", cmd_release },
+	{ "drop", cmd_drop },
+};
+
+static int run_command(char *line)
+{
+	char *name = strsep(&line, " ");
+	unsigned int i;
+
+	cpumask_clear(ran);
+	cpumask_clear(rescued);
+	for (i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(name, commands[i].name))
+			return commands[i].run(line);
+	return fail(-EINVAL,
+		    "no such command; there are: run rescue keep use hold held release drop");
+}
+
+static ssize_t kcwork_write(struct file *file, const char __user *buffer, size_t count,
+			    loff_t *position)
+{
+	char *line;
+	int ret;
+
+	if (count > LINE_MAX_LENGTH)
+		return -EINVAL;
+	line = memdup_user_nul(buffer, count);
+	if (IS_ERR(line))
+		return PTR_ERR(line);
+
+	ret = mutex_lock_interruptible(&kcwork_lock);
+	if (!ret) {
+		seq_buf_clear(&result);
+		ret = run_command(strim(line));
+		mutex_unlock(&kcwork_lock);
+	}
+	kfree(line);
+	return ret ?: count;
+}
+
+static int kcwork_show(struct seq_file *seq, void *unused)
+{
+	int ret = mutex_lock_interruptible(&kcwork_lock);
+
+	if (ret)
+		return ret;
+	seq_puts(seq, seq_buf_str(&result));
+	mutex_unlock(&kcwork_lock);
+	return 0;
+}
+
+static int kcwork_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, kcwork_show, NULL);
+}
+
+static const struct proc_ops kcwork_ops = {
+	.proc_open = kcwork_open,
+	.proc_read = seq_read,
+	.proc_write = kcwork_write,
+	.proc_lseek = seq_lseek,
+	.proc_release = single_release,
+};
+
+int __init kcwork_init(void)
+{
+	seq_buf_init(&result, result_text, sizeof(result_text));
+	if (!zalloc_cpumask_var(&ran, GFP_KERNEL) ||
+	    !zalloc_cpumask_var(&rescued, GFP_KERNEL) ||
+	    !proc_create("kcwork", 0600, NULL, &kcwork_ops)) {
+		free_cpumask_var(ran);
+		free_cpumask_var(rescued);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Also called when the other file could not be created. */
+void kcwork_exit(void)
+{
+	remove_proc_entry("kcwork", NULL);
+	drop_all();
+	if (rescue_wq)
+		destroy_workqueue(rescue_wq);
+	free_cpumask_var(ran);
+	free_cpumask_var(rescued);
+}
