@@ -11,7 +11,7 @@ SHELL := /bin/sh
 # Variables, with their defaults where a script does not set them.
 CONFIG ?= on
 export KTHREAD_CPUS SMP NODES APPEND ACCEL SETUP KERNEL_TREE LINUX_VERSION LINUX_SHA256 LINUX_SUITES
-export IMAGES COUNTS ROUNDS REPEAT
+export IMAGES COUNTS ROUNDS REPEAT CHANGES SEED FOR RUNS
 
 .PHONY: help
 help:
@@ -31,6 +31,8 @@ help:
 	@echo '  make check    patches, sources and tree agree; checkpatch, rustfmt, clippy, host lints'
 	@echo '  make bisect   after each patch: build with the option on and off, boot both (long)'
 	@echo '  make configs  the series in kernels of other kinds: RT, no NUMA, no Rust, ... (long)'
+	@echo '  make torture  the list is changed at random while CPUs, partitions and threads change (long)'
+	@echo '  make broad    a kernel with many subsystems at work: every kernel thread accounted for (long)'
 	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
 	@echo '  make tool     build/tool-dist: the program kthread-cpus, its man pages and completions'
 	@echo '  make clean    remove what was built; keep the source, the tree and the tools'
@@ -46,6 +48,10 @@ help:
 	@echo '  CONFIG=on          on, off, kunit, base (without the option, unpatched trees too), clippy'
 	@echo 'Variables of make configs:'
 	@echo '  CONFIGS="..."      only these (scripts/configs has them all)'
+	@echo 'Variables of make torture:'
+	@echo '  CHANGES=10000      how often the list is changed; SEED=1 chooses the random numbers'
+	@echo 'Variables of make fuzz:'
+	@echo '  FOR=60s            how long'
 	@echo 'Variables of make bench:'
 	@echo '  IMAGES=1           images of each kernel that differ only in layout; 5 for the limits'
 	@echo '  COUNTS=0,64,...    numbers of managed kthreads; ROUNDS=2000 and REPEAT=3 of what is timed'
@@ -59,7 +65,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs bench tool clean distclean
+.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs torture broad fuzz bench tool clean distclean
 setup:
 	@scripts/setup test
 
@@ -92,6 +98,18 @@ check: setup tree
 
 bisect: setup tree
 	@scripts/bisect
+
+configs: setup tree
+	@scripts/configs $(CONFIGS)
+
+torture: setup tree
+	@scripts/torture
+
+broad: setup tree
+	@tools/boot/broad/run
+
+fuzz: setup source
+	@scripts/fuzz
 
 bench: tree
 	@scripts/bench

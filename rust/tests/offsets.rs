@@ -64,12 +64,17 @@ fn flags() {
             value(format!("{flag},1").as_bytes()),
             Ok((class.to_string(), 0b10))
         );
+        assert_eq!(Classes::from_bits(class.bits()), class);
     }
     assert_eq!(
         value(b"irq,kthread,irq,0,N"),
         Ok(("kthread,irq".to_string(), 0x81))
     );
     assert_eq!(value(b"wq"), Ok(("wq".to_string(), 0)));
+    assert_eq!(
+        Classes::from_bits(u32::MAX).to_string(),
+        "kthread,wq,umh,init,irq"
+    );
     assert_eq!(value(b"wq,"), Ok(("wq".to_string(), 0)));
 }
 

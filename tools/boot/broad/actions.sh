@@ -50,19 +50,19 @@ live_zram() {
 
 live_ext4() {
 	local disk
-	disk=$(disk ext4 64M) && mke2fs -q -F -t ext4 "$disk" && mkdir /mnt/ext4 &&
+	disk=$(disk ext4 64M) && /kc/mke2fs -q -F -t ext4 "$disk" && mkdir /mnt/ext4 &&
 		mount -t ext4 "$disk" /mnt/ext4 && fill ext4
 }
 
 live_xfs() {
 	local disk
-	disk=$(disk xfs 320M) && mkfs.xfs -q "$disk" && mkdir /mnt/xfs &&
+	disk=$(disk xfs 320M) && /kc/mkfs.xfs -q "$disk" && mkdir /mnt/xfs &&
 		mount -t xfs "$disk" /mnt/xfs && fill xfs
 }
 
 live_btrfs() {
 	local disk
-	disk=$(disk btrfs 128M) && mkfs.btrfs -q "$disk" && mkdir /mnt/btrfs &&
+	disk=$(disk btrfs 128M) && /kc/mkfs.btrfs -q "$disk" && mkdir /mnt/btrfs &&
 		mount -t btrfs "$disk" /mnt/btrfs && fill btrfs
 }
 
@@ -92,7 +92,7 @@ live_md_raid5() {
 
 # map NAME TABLE
 map() {
-	dmsetup --noudevsync --noudevrules create "$1" --table "$2"
+	/kc/dmsetup --noudevsync --noudevrules create "$1" --table "$2"
 }
 
 live_dm_crypt() {
@@ -116,14 +116,13 @@ live_dm_delay() {
 }
 
 live_null_blk() {
-	dd if=/dev/zero of=/dev/nullb0 bs=64k count=4 conv=fsync
+	[ -b /dev/nullb0 ] && dd if=/dev/zero of=/dev/nullb0 bs=64k count=4 conv=fsync
 }
 
 # Version 4 needs no rpcbind. Threads for all pools: there is one for each node.
 live_nfsd() {
-	mount -t nfsd nfsd /proc/fs/nfsd && put "-2 -3 +4 +4.1 +4.2" /proc/fs/nfsd/versions &&
-		put pernode /sys/module/sunrpc/parameters/pool_mode
-	put "tcp 2049" /proc/fs/nfsd/portlist && put 4 /proc/fs/nfsd/threads
+	mount -t nfsd nfsd /proc/fs/nfsd && put "-3 +4 +4.1 +4.2" /proc/fs/nfsd/versions &&
+		put "tcp 2049" /proc/fs/nfsd/portlist && put 4 /proc/fs/nfsd/threads
 }
 
 live_nvme() {

@@ -44,10 +44,10 @@ def libraries(program: Path, search: str) -> dict[str, Path]:
 
 def entries(programs: list[Path], search: str, static: Path) -> list[Entry]:
     """Returns what is added to the guest."""
-    files = {"kc/live": static, **{f"bin/{program.name}": program for program in programs}}
+    files = {"kc/live": static, **{f"kc/{program.name}": program for program in programs}}
     for program in programs:
         files.update(libraries(program, search))
-    places = sorted({str(Path(name).parent) for name in files} - {"bin", "kc"})
+    places = sorted({str(Path(name).parent) for name in files} - {"kc"})
     text = b"".join(path.read_bytes() for path in ACTIONS)
     return [
         *(Entry(place, stat.S_IFDIR | 0o755) for place in places),

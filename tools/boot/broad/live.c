@@ -134,6 +134,8 @@ static void tell_threads(void)
 	FILE *status;
 
 	while (tasks && (task = readdir(tasks))) {
+		if (task->d_name[0] == '.')
+			continue;
 		snprintf(path, sizeof(path), "/proc/self/task/%s/status", task->d_name);
 		status = fopen(path, "r");
 		while (status && fgets(line, sizeof(line), status)) {

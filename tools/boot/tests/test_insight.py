@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 import vm
-from facts import CpuSet, Facts, Snapshot, Thread, format_cpus, parse, parse_cpus, parse_mask
+from facts import (
+    CpuSet,
+    Facts,
+    Snapshot,
+    Thread,
+    format_cpus,
+    new_complaints,
+    parse,
+    parse_cpus,
+    parse_mask,
+)
 from scenarios import Boot
 from vm import Machine
 
@@ -493,6 +503,42 @@ MANY = Boot(
     f"write:/proc/kcload=add~prefs:200~10000,heads:{ENTRIES}",
     guest="kcload",
 )
+# The kernel with the checkers of locks and memory, and with masks for 8,192 CPUs.
+CHECKED = Boot(
+    "kunit",
+    Machine(smp=4),
+    "kunit.enable=0 kthread_cpus=2-3 trace_clock=counter "
+    "trace_event=kthread_cpus:kthread_affinity kcguest.do=debug,affinity:khungtaskd=2,look:user,"
+    "offline:2+3,look:offline,online:2+3,isolate:3,isolate,"
+    f"write:/sys/devices/system/cpu/kthread_cpus=1,look:confine,lines:{TRACE}",
+    timeout=900.0,
+)
+UNCHANGED = Boot("kunit", Machine(smp=4), "kunit.enable=0", timeout=900.0)
+
+
+@pytest.mark.parametrize(("boot", "reference"), [(CHECKED, UNCHANGED)], ids=["checked"])
+def test_checkers_are_content(boot: Boot, reference: Boot, boots: Boots) -> None:
+    """Nothing that looks inside makes the kernel complain."""
+    facts = boots.facts(boot)
+    assert not facts.failed_actions
+    user, offline, confine = reports(facts.outputs[ENTRIES])
+    for report in (user, offline, confine):
+        complete(report)
+    assert [stray.granted for stray in (*user.strays, *offline.strays, *confine.strays)] == [
+        "granted",
+        "not granted",
+        "not granted",
+    ]
+    assert {entry.level for entry in offline.entries} == {3}
+    moved = [event for event in events(facts.outputs[TRACE]) if event.name == "khungtaskd"]
+    assert [(format_cpus(e.old), format_cpus(e.new), e.reason) for e in moved] == [
+        ("2-3", "2", "user"),
+        ("2", "2-3", "offline"),
+        ("2-3", "0-3", "offline"),
+        ("0-3", "2", "online"),
+        ("2", "1", "kthread_cpus"),
+    ]
+    assert not new_complaints(facts, boots.facts(reference))
 
 
 @pytest.mark.parametrize("boot", [ABSENT], ids=["absent"])
