@@ -131,7 +131,8 @@ do_look() {
 do_affinity() {
 	local file name
 	for file in /proc/[0-9]*/comm; do
-		read -r name <"$file" && [ "$name" = "${1%=*}" ] || continue
+		read -r name <"$file" || continue
+		[ "$name" = "${1%=*}" ] || continue
 		file=${file%/comm}
 		taskset -pc "${1##*=}" "${file#/proc/}" >/dev/null 2>&1
 		return

@@ -225,8 +225,8 @@ struct thread {
 	cpus_t allowed;
 	/* Seen without, and with, PF_NO_SETAFFINITY. */
 	bool unbound, bound;
-	/* Seen in the latest look, changed since the one before. */
-	bool here, changed;
+	/* Seen in the latest look; has changed since it was told; was told at all. */
+	bool here, changed, told;
 };
 
 static struct thread *threads;
@@ -293,8 +293,9 @@ static void look_at_threads(void)
 
 	if (!proc)
 		die("/proc cannot be read");
+	/* What has changed before and was not told yet still is to be told. */
 	for (i = 0; i < thread_count; i++)
-		threads[i].here = threads[i].changed = false;
+		threads[i].here = false;
 	while ((entry = readdir(proc))) {
 		struct thread now, *old;
 		int pid = atoi(entry->d_name);
@@ -312,6 +313,8 @@ static void look_at_threads(void)
 		if (old) {
 			now.bound |= old->bound;
 			now.unbound |= old->unbound;
+			now.changed |= old->changed;
+			now.told = old->told;
 		} else {
 			threads = grow(threads, thread_count, sizeof(*threads));
 			old = &threads[thread_count++];
@@ -338,24 +341,29 @@ static void print_changes(void)
 	for (i = 0; i < thread_count; i++) {
 		const cpus_t allowed = threads[i].allowed;
 
-		if (!threads[i].changed)
+		if (!threads[i].changed || !threads[i].here)
 			continue;
 		printf("@kc allowed list=%s pids=", format_cpus(allowed));
 		for (j = i; j < thread_count; j++) {
-			if (!threads[j].changed || threads[j].allowed != allowed)
+			if (!threads[j].changed || !threads[j].here ||
+			    threads[j].allowed != allowed)
 				continue;
 			printf("%s%d", j == i ? "" : ",", threads[j].pid);
 			threads[j].changed = false;
+			threads[j].told = true;
 		}
 		putchar('\n');
 	}
 	for (i = 0; i < thread_count; i++) {
 		if (threads[i].here || !threads[i].allowed)
 			continue;
-		printf("%s%d", gone ? "," : "@kc gone pids=", threads[i].pid);
-		gone = true;
+		if (threads[i].told) {
+			printf("%s%d", gone ? "," : "@kc gone pids=", threads[i].pid);
+			gone = true;
+		}
 		/* The name stays for the trace; a new one of this pid is a change. */
 		threads[i].allowed = 0;
+		threads[i].changed = threads[i].told = false;
 	}
 	if (gone)
 		putchar('\n');
