@@ -33,6 +33,7 @@ help:
 	@echo '  make configs  the series in kernels of other kinds: RT, no NUMA, no Rust, ... (long)'
 	@echo '  make torture  the list is changed at random while CPUs, partitions and threads change (long)'
 	@echo '  make broad    a kernel with many subsystems at work: every kernel thread accounted for (long)'
+	@echo '  make fuzz     the parser against the C one of the kernel source'
 	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
 	@echo '  make tool     build/tool-dist: the program kthread-cpus, its man pages and completions'
 	@echo '  make clean    remove what was built; keep the source, the tree and the tools'
@@ -111,8 +112,9 @@ broad: setup tree
 fuzz: setup source
 	@scripts/fuzz
 
-bench: tree
+bench: setup tree
 	@scripts/bench
+	@scripts/bench-parser
 
 tool:
 	@scripts/tool

@@ -70,7 +70,7 @@ impl<'a> Mask<'a> {
     }
 
     /// Sets the bits from `first` to `last`, both included.
-    #[inline]
+    #[inline(always)]
     fn fill(&mut self, first: usize, last: usize) {
         let head = usize::MAX << (first % BITS);
         let tail = usize::MAX >> (BITS - 1 - last % BITS);
@@ -83,8 +83,11 @@ impl<'a> Mask<'a> {
             self.words.get_mut(first / BITS..=last / BITS)
         {
             *front |= head;
-            middle.fill(usize::MAX);
             *back |= tail;
+            // Not worth a call where there is none.
+            if !middle.is_empty() {
+                middle.fill(usize::MAX);
+            }
         }
     }
 
@@ -145,12 +148,10 @@ impl<'a> Mask<'a> {
     /// Sets the CPUs of `region`.
     #[inline(always)]
     fn set(&mut self, region: &Region) {
-        let (first, last) = (region.first as usize, region.last as usize);
-
         if region.used == region.group {
-            self.fill(first, last);
+            self.fill(region.first, region.last);
         } else {
-            self.set_groups(first, last, region.used as usize, region.group as usize);
+            self.set_groups(region.first, region.last, region.used, region.group);
         }
     }
 
@@ -166,10 +167,8 @@ impl<'a> Mask<'a> {
         }
 
         // At most one group for every word.
-        let mut at = Some(first);
-        while let Some(begin) = at.filter(|&begin| begin <= last) {
-            self.fill(begin, last.min(begin.saturating_add(used - 1)));
-            at = begin.checked_add(group);
+        for begin in (first..last + 1).step_by(group) {
+            self.fill(begin, begin + (used - 1).min(last - begin));
         }
     }
 }
@@ -182,10 +181,10 @@ impl<'a> Mask<'a> {
 /// `group != 0`.
 #[derive(Clone, Copy)]
 struct Region {
-    first: u32,
-    last: u32,
-    used: u32,
-    group: u32,
+    used: usize,
+    group: usize,
+    first: usize,
+    last: usize,
 }
 
 impl Region {
@@ -198,157 +197,224 @@ impl Region {
     };
 }
 
-/// Whether `byte` separates regions: C's `isspace()`, which takes the no-break space of Latin-1, or
+/// Whether a byte separates regions: C's `isspace()`, which takes the no-break space of Latin-1, or
 /// a comma.
-#[inline]
-fn is_separator(byte: u8) -> bool {
-    // One bit for each byte, since most bytes of a list are digits, which are past these.
-    const SEPARATORS: u64 = (1 << b',') | (1 << b' ') | (0b11111 << b'\t');
+const SEPARATORS: [bool; 256] = {
+    let mut separators = [false; 256];
+    let mut rest: &mut [bool] = &mut separators;
+    let mut byte = 0;
 
-    (byte < 64 && (SEPARATORS >> byte) & 1 != 0) || byte == 0xa0
+    while let [separator, behind @ ..] = rest {
+        *separator = matches!(byte, b',' | b' ' | b'\t'..=b'\r' | 0xa0);
+        byte = u8::wrapping_add(byte, 1);
+        rest = behind;
+    }
+    separators
+};
+
+/// Looks `byte` up in [`SEPARATORS`].
+#[inline(always)]
+fn is_separator(byte: u8) -> bool {
+    SEPARATORS.get(usize::from(byte)) == Some(&true)
 }
 
-/// An error whose place is said as the number of bytes from there to the end of the text, because
-/// that is what is at hand.
-struct ErrorBefore {
-    reason: Reason,
-    left: usize,
+/// Where the separators end that `text` has from `at` on.
+#[inline(never)]
+fn skip_separators(text: &[u8], at: usize) -> usize {
+    let mut rest = text.get(at..).unwrap_or(&[]);
+
+    // Eight at a time cost less than one by one; and where there are so many, they are likely to be
+    // all the same.
+    while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+        if *eight != [eight[0]; 8] || !is_separator(eight[0]) {
+            if let Some(count) = eight.iter().position(|&byte| !is_separator(byte)) {
+                return text.len() - rest.len() + count;
+            }
+        }
+        rest = behind;
+    }
+    while let [byte, behind @ ..] = rest {
+        if !is_separator(*byte) {
+            break;
+        }
+        rest = behind;
+    }
+    text.len() - rest.len()
 }
 
 /// Reads a text region by region.
 ///
 /// What is called for every region is always inlined, so that none of this is ever in memory.
-#[derive(Clone)]
-struct Parser<'a> {
-    nbits: u32,
-    /// The byte that is next, 0 at the end as in C.
+struct Reader<'a> {
+    text: &'a [u8],
+    /// The last bit of the mask, which `N` stands for.
+    last_bit: usize,
+    /// Where in `text` the byte is that is next.
+    at: usize,
+    /// That byte, 0 at the end as in C.
     byte: u8,
-    /// What is behind it.
-    rest: core::slice::Iter<'a, u8>,
+    /// Why there was an error. Where it was is all that the functions return, to be in a register.
+    reason: Reason,
 }
 
-impl<'a> Parser<'a> {
+impl<'a> Reader<'a> {
+    /// Starts at the byte at `at`.
     #[inline(always)]
-    fn new(text: &'a [u8], nbits: u32) -> Self {
-        let mut parser = Self {
-            nbits,
+    fn new(text: &'a [u8], at: usize, nbits: u32) -> Self {
+        let mut reader = Self {
+            text,
+            // A mask is never empty.
+            last_bit: (nbits as usize).wrapping_sub(1),
+            at,
             byte: 0,
-            rest: text.iter(),
+            reason: Reason::Malformed,
         };
 
-        parser.advance();
-        parser
+        reader.go(at);
+        reader
     }
 
+    /// Goes to the byte at `at`.
+    #[inline(always)]
+    fn go(&mut self, at: usize) {
+        self.at = at;
+        self.byte = self.text.get(at).copied().unwrap_or(0);
+    }
+
+    /// Takes the byte that is next.
     #[inline(always)]
     fn advance(&mut self) {
-        self.byte = self.rest.next().copied().unwrap_or(0);
+        // A text is never so long that this wraps.
+        self.go(self.at.wrapping_add(1));
     }
 
-    /// How many bytes there are from the one that is next to the end of the text.
+    /// An error at `at`.
     #[inline(always)]
-    fn left(&self) -> usize {
-        // A slice is never so long that this wraps. Without a check it costs nothing until there is
-        // an error.
-        self.rest.len().wrapping_add(usize::from(self.byte != 0))
+    fn fail<T>(&mut self, reason: Reason, at: usize) -> Result<T, usize> {
+        self.reason = reason;
+        Err(at)
+    }
+
+    /// An error at the byte that is next.
+    #[inline(always)]
+    fn malformed<T>(&mut self) -> Result<T, usize> {
+        self.fail(Reason::Malformed, self.at)
     }
 
     /// Takes `byte`, which must be next.
     #[inline(always)]
-    fn expect(&mut self, byte: u8) -> Result<(), ErrorBefore> {
+    fn expect(&mut self, byte: u8) -> Result<(), usize> {
         if self.byte != byte {
-            return fail(Reason::Malformed, self.left());
+            return self.malformed();
         }
         self.advance();
         Ok(())
     }
 
+    /// The value of the byte that is next as a digit, more than 9 if it is none.
+    #[inline(always)]
+    fn digit(&self) -> u64 {
+        u64::from(self.byte).wrapping_sub(u64::from(b'0'))
+    }
+
+    /// Takes a decimal number, of which the first digit is next.
+    #[inline(always)]
+    fn decimal(&mut self) -> Result<usize, usize> {
+        let begin = self.at;
+        let mut number = self.digit();
+
+        self.advance();
+        if number == 0 {
+            // Of these there may be any number; of other digits at most ten.
+            while self.byte == b'0' {
+                self.advance();
+            }
+        }
+        while self.digit() <= 9 {
+            // This cannot wrap: the number before fits in 32 bits.
+            number = number.wrapping_mul(10).wrapping_add(self.digit());
+            if number > u64::from(u32::MAX) {
+                return self.fail(Reason::Overflow, begin);
+            }
+            self.advance();
+        }
+        Ok(number as usize)
+    }
+
     /// Takes a decimal number, or `N` for the last bit.
     #[inline(always)]
-    fn number(&mut self) -> Result<u32, ErrorBefore> {
-        /// How many digits certainly fit in 64 bits.
-        const SURE: usize = 19;
-
-        let begin = self.clone();
-        let first = u64::from(self.byte.wrapping_sub(b'0'));
-
-        if first > 9 {
-            if self.byte != b'N' {
-                return fail(Reason::Malformed, self.left());
+    fn number(&mut self) -> Result<usize, usize> {
+        match self.byte {
+            b'0'..=b'9' => self.decimal(),
+            b'N' => {
+                self.advance();
+                Ok(self.last_bit)
             }
-            self.advance();
-            return Ok(self.nbits - 1);
+            _ => self.malformed(),
         }
-
-        let mut number = first;
-        loop {
-            self.advance();
-            let digit = u64::from(self.byte.wrapping_sub(b'0'));
-            if digit > 9 {
-                break;
-            }
-            number = number.wrapping_mul(10).wrapping_add(digit);
-        }
-
-        if begin.left().wrapping_sub(self.left()) > SURE {
-            number = long_number(begin.rest.as_slice(), first);
-        }
-        u32::try_from(number).or_else(|_| fail(Reason::Overflow, begin.left()))
     }
 
-    /// Takes `:used/group`, and returns the two, and where the latter is.
-    #[inline(never)]
-    fn groups(&mut self) -> Result<(u32, u32, usize), ErrorBefore> {
-        self.expect(b':')?;
-        let used = self.number()?;
-        self.expect(b'/')?;
-        let left = self.left();
-        let group = self.number()?;
-
-        Ok((used, group, left))
-    }
-
-    /// Takes what separates regions, and returns whether that was the rest of the text.
+    /// Takes `all`, of which the first letter is next.
     #[inline(always)]
-    fn at_end(&mut self) -> bool {
-        // Most often there is just a comma before a digit, or nothing.
-        while !self.byte.is_ascii_digit() {
-            if !is_separator(self.byte) {
-                return self.byte == 0;
+    fn all(&mut self) -> Result<(), usize> {
+        match self.text.get(self.at..) {
+            Some([_, b'l' | b'L', b'l' | b'L', ..]) => {
+                self.go(self.at + 3);
+                Ok(())
             }
-            self.advance();
+            _ => self.malformed(),
         }
-        false
+    }
+
+    /// Takes what ends a region without groups, or returns false if there is something else.
+    ///
+    /// Only there a newline is the end of the text; elsewhere it is white space.
+    #[inline(always)]
+    fn ends_region(&mut self) -> bool {
+        match self.byte {
+            b',' => self.advance(),
+            0 => {}
+            b'\n' => self.byte = 0,
+            byte if is_separator(byte) => self.advance(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes a region with what is before it, or returns [`None`] at the end.
+    #[inline(always)]
+    fn next(&mut self) -> Result<Option<Region>, usize> {
+        if self.byte != 0 && is_separator(self.byte) {
+            self.go(skip_separators(self.text, self.at));
+        }
+        match self.byte {
+            0 => Ok(None),
+            _ => self.region().map(Some),
+        }
     }
 
     /// Takes a region.
     #[inline(always)]
-    fn region(&mut self) -> Result<Region, ErrorBefore> {
-        let begin = self.clone();
+    fn region(&mut self) -> Result<Region, usize> {
+        let begin = self.at;
         if self.byte | 0x20 == b'a' {
-            match self.rest.as_slice() {
-                [l1, l2, ..] if l1 | 0x20 == b'l' && l2 | 0x20 == b'l' => {}
-                _ => return fail(Reason::Malformed, begin.left()),
-            }
-            // Behind the two that were just looked at.
-            self.rest.nth(1);
-            self.advance();
-            return self.range(0, self.nbits - 1, begin.left(), begin.left());
+            self.all()?;
+            return self.range(0, self.last_bit, begin, begin);
         }
 
         let first = self.number()?;
         if self.byte == b'-' {
             self.advance();
-            let begin_last = self.clone();
+            let begin_last = self.at;
             let last = self.number()?;
-            return self.range(first, last, begin.left(), begin_last.left());
+            return self.range(first, last, begin, begin_last);
         }
 
         if !self.ends_region() {
-            return fail(Reason::Malformed, self.left());
+            return self.malformed();
         }
-        if first >= self.nbits {
-            return fail(Reason::OutOfRange, begin.left());
+        if first > self.last_bit {
+            return self.fail(Reason::OutOfRange, begin);
         }
         // INVARIANT: `first` was just checked, and the rest is what it takes.
         Ok(Region {
@@ -359,56 +425,40 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Whether a region without groups ends before the byte that is next.
-    ///
-    /// Only there a newline is the end of the text; elsewhere it is white space.
-    #[inline(always)]
-    fn ends_region(&mut self) -> bool {
-        match self.byte {
-            b',' | 0 => true,
-            b'\n' => {
-                self.byte = 0;
-                true
-            }
-            byte => is_separator(byte),
-        }
-    }
-
     /// Takes what may follow a range, and returns it as a region. The last arguments are where the
     /// ends of the range are.
     #[inline(always)]
     fn range(
         &mut self,
-        first: u32,
-        last: u32,
-        first_left: usize,
-        last_left: usize,
-    ) -> Result<Region, ErrorBefore> {
+        first: usize,
+        last: usize,
+        begin_first: usize,
+        begin_last: usize,
+    ) -> Result<Region, usize> {
         // Without groups, all of it is used.
         let (mut used, mut group) = (1, 1);
 
         if !self.ends_region() {
-            // Only this copy has an address, and so is in memory.
-            let mut parser = self.clone();
-            let group_left;
-
-            (used, group, group_left) = parser.groups()?;
-            *self = parser;
+            self.expect(b':')?;
+            used = self.number()?;
+            self.expect(b'/')?;
+            let begin_group = self.at;
+            group = self.number()?;
 
             // C calls it the same when `first > last`, of which the place comes first.
             if (group == 0 || used > group) && first <= last {
-                return fail(Reason::Malformed, group_left);
+                return self.fail(Reason::Malformed, begin_group);
             }
         }
 
         if first > last {
-            return fail(Reason::Malformed, last_left);
+            return self.fail(Reason::Malformed, begin_last);
         }
-        if last >= self.nbits {
-            let both = first >= self.nbits;
-            return fail(
+        if last > self.last_bit {
+            let both = first > self.last_bit;
+            return self.fail(
                 Reason::OutOfRange,
-                if both { first_left } else { last_left },
+                if both { begin_first } else { begin_last },
             );
         }
 
@@ -422,23 +472,6 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// An error where `left` bytes are left.
-#[inline(always)]
-fn fail<T>(reason: Reason, left: usize) -> Result<T, ErrorBefore> {
-    Err(ErrorBefore { reason, left })
-}
-
-/// The number with the digit `first` and then those that `behind` begins with, or any number too
-/// large for 32 bits.
-#[cold]
-fn long_number(behind: &[u8], first: u64) -> u64 {
-    let digits = behind.iter().take_while(|byte| byte.is_ascii_digit());
-
-    digits.fold(first, |number, digit| {
-        (number * 10 + u64::from(digit - b'0')).min(1 << 33)
-    })
-}
-
 /// Parses the CPU list `text`, up to its end or to a NUL byte, and sets `mask` to it.
 ///
 /// The cost follows the bytes of the text and the words of the mask, not the number of groups that
@@ -449,44 +482,38 @@ fn long_number(behind: &[u8], first: u64) -> u64 {
 /// The reason and the place of the first error, with `mask` as it was.
 pub fn parse(text: &[u8], mask: &mut Mask<'_>) -> Result<(), Error> {
     // Without a region, what the rest sets up would be for nothing.
-    let mut parser = Parser::new(text, mask.nbits);
-    while is_separator(parser.byte) {
-        parser.advance();
+    let separators = text.iter().take_while(|&&byte| is_separator(byte));
+    let at = separators.take(16).count();
+
+    match text.get(at) {
+        None | Some(0) => {
+            mask.clear();
+            Ok(())
+        }
+        _ => parse_regions(text, at, mask),
     }
-    if parser.byte == 0 {
-        mask.clear();
-        return Ok(());
-    }
-    parse_regions(text, mask)
 }
 
-/// Does the work of [`parse`] where there is some.
+/// Does the work of [`parse`] from `at` on, before which there are but separators.
 #[inline(never)]
-fn parse_regions(text: &[u8], mask: &mut Mask<'_>) -> Result<(), Error> {
+fn parse_regions(text: &[u8], at: usize, mask: &mut Mask<'_>) -> Result<(), Error> {
     // The mask must not change before the last region is known to be good, and there is no memory
-    // for a second mask. So the first few regions are kept, which is all of most lists, and only
+    // for a second mask. So the first two regions are kept, which is all of most lists, and only
     // the others are read twice.
-    let mut kept = [Region::NONE; 4];
+    let mut kept = [Region::NONE; 2];
     let mut count = 0;
-    let mut parser = Parser::new(text, mask.nbits);
-    let mut others = parser.clone();
+    let mut reader = Reader::new(text, at, mask.nbits);
+    let mut others = at;
 
-    while !parser.at_end() {
-        match parser.region() {
-            Ok(region) => {
-                if let Some(slot) = kept.get_mut(count) {
-                    *slot = region;
-                    others = parser.clone();
-                }
-                count += 1;
-            }
-            Err(ErrorBefore { reason, left }) => {
-                // Behind the end there may be more than one byte, if that is at a NUL byte.
-                let end = text.iter().position(|&byte| byte == 0);
-                let offset = (text.len() - left).min(end.unwrap_or(text.len()));
-                return Err(Error { reason, offset });
-            }
+    while let Some(region) = reader.next().map_err(|offset| Error {
+        reason: reader.reason,
+        offset,
+    })? {
+        if let Some(slot) = kept.get_mut(count) {
+            *slot = region;
+            others = reader.at;
         }
+        count += 1;
     }
 
     mask.clear();
@@ -494,12 +521,17 @@ fn parse_regions(text: &[u8], mask: &mut Mask<'_>) -> Result<(), Error> {
         mask.set(region);
     }
     if count > kept.len() {
-        while !others.at_end() {
-            let Ok(region) = others.region() else {
-                break;
-            };
-            mask.set(&region);
-        }
+        set_regions(text, others, mask);
     }
     Ok(())
+}
+
+/// Sets the regions of `text` from `at` on, which are known to be good.
+#[inline(never)]
+fn set_regions(text: &[u8], at: usize, mask: &mut Mask<'_>) {
+    let mut reader = Reader::new(text, at, mask.nbits);
+
+    while let Ok(Some(region)) = reader.next() {
+        mask.set(&region);
+    }
 }

@@ -18,6 +18,8 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/isolation.h>
+#include <linux/slab.h>
+#include <linux/sprintf.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/workqueue.h>
@@ -178,14 +180,20 @@ static ssize_t kthread_cpus_read(struct file *file, struct kobject *kobj,
 				 loff_t offset, size_t count)
 {
 	cpumask_var_t cpus;
-	ssize_t ret;
+	ssize_t ret = -ENOMEM;
+	char *text;
 
 	if (!alloc_cpumask_var(&cpus, GFP_KERNEL))
 		return -ENOMEM;
 
 	scoped_guard(rcu)
 		cpumask_copy(cpus, cpu_kthread_mask);
-	ret = cpumap_print_list_to_buf(buf, cpus, offset, count);
+
+	/* cpumap_print_list_to_buf() has nothing for who reads byte by byte, as shells do. */
+	text = kasprintf(GFP_KERNEL, "%*pbl\n", cpumask_pr_args(cpus));
+	if (text)
+		ret = memory_read_from_buffer(buf, count, &offset, text, strlen(text));
+	kfree(text);
 	free_cpumask_var(cpus);
 	return ret;
 }

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counts the instructions of the two parsers under callgrind, which does not depend on what else
+//! the machine does, and fails when Rust takes more of them than it may.
+//!
+//! Needs valgrind. scripts/bench-parser builds it as the kernel is built.
+
+use std::{
+    env,
+    ffi::CString,
+    fs,
+    hint::black_box,
+    io,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use kthread_cpus_core::cpulist::{self, Mask};
+use kthread_cpus_oracle::{
+    bitmap_parselist_of_c, compare,
+    inputs::{self, Input},
+    Agreement,
+};
+
+/// How many of C's instructions Rust may take.
+const LIMIT: f64 = 0.8;
+
+/// The same where C steps from group to group.
+const GROUPS: (&str, f64) = ("0-8191:1/2", 0.05);
+
+/// Parses every list with C and then with Rust. Callgrind writes a file after each.
+fn measured(inputs: &[Input]) {
+    for input in inputs {
+        let mut words = vec![0; input.nbits.div_ceil(usize::BITS) as usize];
+        let text = CString::new(input.text.clone()).expect("no list has a NUL byte");
+
+        black_box(bitmap_parselist_of_c(&text, &mut words, input.nbits));
+        let mut mask = Mask::new(&mut words, input.nbits).expect("no mask is empty");
+        black_box(cpulist::parse(&input.text, &mut mask)).ok();
+    }
+}
+
+/// What callgrind has counted in the call of number `call`, from 1.
+fn count(directory: &Path, call: usize) -> io::Result<u64> {
+    let path = directory.join(format!("calls.{call}"));
+    let text = fs::read_to_string(&path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    let count = text.lines().find_map(|line| {
+        let count = line.strip_prefix("summary: ")?;
+        count.trim().parse().ok()
+    });
+
+    count.ok_or_else(|| io::Error::other(format!("{}: no summary", path.display())))
+}
+
+/// Runs this program under callgrind, and returns the two counts of each list.
+fn counts(inputs: &[Input]) -> io::Result<Vec<(u64, u64)>> {
+    let directory = env::temp_dir().join(format!("instructions.{}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--quiet"]);
+    for function in ["bitmap_parselist", "*cpulist::parse", "*cpulist5parse"] {
+        command.arg(format!("--toggle-collect={function}"));
+        command.arg(format!("--dump-after={function}"));
+    }
+    command.arg(format!(
+        "--callgrind-out-file={}",
+        directory.join("calls").display()
+    ));
+    let output = command
+        .arg(env::current_exe()?)
+        .arg("--measured")
+        .output()?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(io::Error::other(format!("valgrind: {}", why.trim())));
+    }
+
+    let counts = (0..inputs.len())
+        .map(|at| {
+            Ok((
+                count(&directory, 2 * at + 1)?,
+                count(&directory, 2 * at + 2)?,
+            ))
+        })
+        .collect();
+    fs::remove_dir_all(&directory)?;
+    counts
+}
+
+fn run() -> Result<bool, Box<dyn std::error::Error>> {
+    let inputs = inputs::inputs();
+    // This is the program that callgrind runs.
+    if env::args().nth(1).as_deref() == Some("--measured") {
+        measured(&inputs);
+        return Ok(true);
+    }
+
+    // A fast parser that is wrong is of no use.
+    for input in &inputs {
+        assert_eq!(compare(&input.text, input.nbits)?, Agreement::Same);
+    }
+
+    let mut within = true;
+    let mut worst: Option<(f64, &Input)> = None;
+    println!(
+        "{:<48} {:>5} {:>8} {:>8} {:>6}",
+        "list", "bits", "C", "Rust", "ratio"
+    );
+    for (input, (c, rust)) in inputs.iter().zip(counts(&inputs)?) {
+        let ratio = rust as f64 / c as f64;
+        let limit = if input.name == GROUPS.0 {
+            GROUPS.1
+        } else {
+            LIMIT
+        };
+        let over = ratio > limit;
+
+        within &= !over;
+        if worst.is_none_or(|(worst, _)| ratio > worst) {
+            worst = Some((ratio, input));
+        }
+        let name: String = input.name.chars().take(48).collect();
+        let mark = if over { " too many" } else { "" };
+        println!(
+            "{name:<48} {:>5} {c:>8} {rust:>8} {ratio:>6.3}{mark}",
+            input.nbits
+        );
+    }
+    if let Some((ratio, input)) = worst {
+        println!(
+            "{} lists; the highest ratio is {ratio:.3}, of {:?} at {} bits",
+            inputs.len(),
+            input.name,
+            input.nbits
+        );
+    }
+    Ok(within)
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!(
+                "instructions: Rust takes more than {LIMIT} times as many as C (on {} more than {})",
+                GROUPS.0, GROUPS.1
+            );
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("instructions: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
