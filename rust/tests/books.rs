@@ -5,7 +5,7 @@
 
 use core::cell::{Cell, RefCell};
 
-use kthread_cpus_core::books::{self, Books, List, Reason, Refusal, Spare, Thread};
+use kthread_cpus_core::books::{self, Books, List, Reason, Refusal, Spare, Thread, Whom};
 use kthread_cpus_core::policy::Level;
 use kthread_cpus_core::table::Table;
 use proptest::collection::vec;
@@ -343,7 +343,11 @@ const CHANGE: u32 = 7;
 const NODE_CHANGE: u32 = 8;
 
 fn tell(books: &mut Books<Handles<'_>>, oracle: &Oracle) {
-    books.change(CHANGE, |masks| {
+    tell_whom(books, oracle, Whom::Affected);
+}
+
+fn tell_whom(books: &mut Books<Handles<'_>>, oracle: &Oracle, whom: Whom) {
+    books.change(CHANGE, whom, |masks| {
         masks.possible.copy_from_slice(&words(POSSIBLE));
         masks
             .confined
@@ -515,7 +519,7 @@ proptest! {
                             *fakes[thread].allowed.borrow_mut() = words(set).to_vec();
                         }
                     }
-                    books.enforce(CHANGE);
+                    tell_whom(&mut books, &oracle, Whom::Everyone);
                 }
             }
 

@@ -64,7 +64,7 @@ def surprises(sequence: Sequence, facts: Facts, reference: Facts) -> list[str]:
         allowed_masks(rules, facts),
         workqueues(rules, facts),
         results(rules, facts),
-        bound_kthreads(facts, reference),
+        bound_kthreads(rules, facts, reference),
         runs_outside(rules, facts),
     ):
         several = list(check)
@@ -371,25 +371,34 @@ def still_being_made(facts: Facts) -> set[int]:
     return {pid for step in facts.steps for pid, thread in step.threads.items() if thread.bound}
 
 
-def bound_kthreads(facts: Facts, reference: Facts) -> Iterator[str]:
+def bound_kthreads(rules: Rules, facts: Facts, reference: Facts) -> Iterator[str]:
     """I3: bound kthreads are where they are without the option, step by step.
 
-    Interrupt threads are where their interrupts are, and these obey the option.
+    Interrupt threads are where their interrupts are, and these obey the option. A thread
+    that is awake while its CPU goes, or is woken while that is away, may run anywhere from
+    then on, with the option and without: the scheduler sees to that, and when a thread is
+    awake is not the same in two boots.
     """
     if len(facts.steps) != len(reference.steps):
         yield f"{len(facts.steps)} steps, and {len(reference.steps)} without the option"
         return
+    stayed = rules.possible
     for step, other in zip(facts.steps, reference.steps, strict=True):
+        stayed = frozenset() if step.name in RANDOM else stayed & step.online
         masks = {t.name: t.allowed for t in other.threads.values() if t.bound}
         for thread in step.threads.values():
             if not thread.bound or thread.irq is not None or thread.name.startswith(MOVING):
                 continue
             expected = masks.get(thread.name)
-            if expected is not None and thread.allowed != expected:
-                yield (
-                    f"after {step}: {thread.name} may run on {format_cpus(thread.allowed)}, "
-                    f"and on {format_cpus(expected)} without the option"
-                )
+            if expected is None or thread.allowed == expected:
+                continue
+            least, most = sorted((thread.allowed, expected), key=len)
+            if not least <= stayed and most & rules.possible == rules.possible:
+                continue
+            yield (
+                f"after {step}: {thread.name} may run on {format_cpus(thread.allowed)}, "
+                f"and on {format_cpus(expected)} without the option"
+            )
 
 
 def runs_outside(rules: Rules, facts: Facts) -> Iterator[str]:

@@ -22,18 +22,13 @@
 #include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
 #include <linux/nodemask.h>
 #include <linux/prandom.h>
-#include <linux/proc_fs.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
-#include <linux/seq_buf.h>
-#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/string.h>
-#include <linux/uaccess.h>
 
 #include "kcload.h"
 
@@ -78,26 +73,22 @@ struct load {
 	struct completion started;
 };
 
-/* Both, and everything below them, are under kcload_lock. */
+/* Both, and everything below them, are under the lock of kcload_file. */
 static LIST_HEAD(loads);
 static unsigned int loads_count;
 
-static DEFINE_MUTEX(kcload_lock);
 static char result_text[RESULT_SIZE];
 static struct seq_buf result;
 static unsigned int serial;
 
 /* --- threads ------------------------------------------------------------- */
 
-static int sleeper(void *data)
+/* Sleeps until it is to stop, or *@leave, if there is one. */
+static int sleep_until(const bool *leave)
 {
-	struct completion *started = data;
-
-	if (started)
-		complete(started);
 	for (;;) {
 		set_current_state(TASK_IDLE);
-		if (kthread_should_stop())
+		if (kthread_should_stop() || (leave && READ_ONCE(*leave)))
 			break;
 		if (kthread_should_park()) {
 			__set_current_state(TASK_RUNNING);
@@ -108,6 +99,15 @@ static int sleeper(void *data)
 	}
 	__set_current_state(TASK_RUNNING);
 	return 0;
+}
+
+static int sleeper(void *data)
+{
+	struct completion *started = data;
+
+	if (started)
+		complete(started);
+	return sleep_until(NULL);
 }
 
 /*
@@ -195,9 +195,7 @@ static unsigned int stop_loads(unsigned int left)
 
 static int fail(int error, const char *text)
 {
-	seq_buf_clear(&result);
-	seq_buf_printf(&result, "error=%d reason=\"%s\"\n", error, text);
-	return error;
+	return command_fail(&result, error, text);
 }
 
 static int parse_number(const char *word, unsigned int max, unsigned int *number)
@@ -327,12 +325,6 @@ static int cmd_wake(char *args, struct kind *kind, struct cpumask *scratch)
 
 /* --- crs: what one thread costs ------------------------------------------ */
 
-static int runner(void *data)
-{
-	complete(data);
-	return sleeper(NULL);
-}
-
 static int compare_u64(const void *a, const void *b)
 {
 	u64 x = *(const u64 *)a, y = *(const u64 *)b;
@@ -357,7 +349,7 @@ static int cmd_crs(char *args, struct kind *kind, struct cpumask *scratch)
 	init_completion(&ran);
 	for (i = 0; i < rounds; i++) {
 		u64 start = ktime_get_ns();
-		struct task_struct *task = create(kind, i, scratch, runner, &ran);
+		struct task_struct *task = create(kind, i, scratch, sleeper, &ran);
 
 		if (IS_ERR(task)) {
 			ret = fail(PTR_ERR(task), "cannot create a thread");
@@ -516,19 +508,7 @@ static int storm_thread(void *data)
 {
 	struct slot *slot = data;
 
-	for (;;) {
-		set_current_state(TASK_IDLE);
-		if (kthread_should_stop() || READ_ONCE(slot->leave))
-			break;
-		if (kthread_should_park()) {
-			__set_current_state(TASK_RUNNING);
-			kthread_parkme();
-			continue;
-		}
-		schedule();
-	}
-	__set_current_state(TASK_RUNNING);
-	return 0;
+	return sleep_until(&slot->leave);
 }
 
 static unsigned int storm_random(struct storm_worker *worker, unsigned int below)
@@ -839,50 +819,12 @@ static int run_command(char *line)
 	return ret;
 }
 
-static ssize_t kcload_write(struct file *file, const char __user *buffer, size_t count,
-			    loff_t *position)
-{
-	char *line;
-	int ret;
-
-	if (count > LINE_MAX_LENGTH)
-		return -EINVAL;
-	line = memdup_user_nul(buffer, count);
-	if (IS_ERR(line))
-		return PTR_ERR(line);
-
-	ret = mutex_lock_interruptible(&kcload_lock);
-	if (!ret) {
-		seq_buf_clear(&result);
-		ret = run_command(strim(line));
-		mutex_unlock(&kcload_lock);
-	}
-	kfree(line);
-	return ret ?: count;
-}
-
-static int kcload_show(struct seq_file *seq, void *unused)
-{
-	int ret = mutex_lock_interruptible(&kcload_lock);
-
-	if (ret)
-		return ret;
-	seq_puts(seq, seq_buf_str(&result));
-	mutex_unlock(&kcload_lock);
-	return 0;
-}
-
-static int kcload_open(struct inode *inode, struct file *file)
-{
-	return single_open(file, kcload_show, NULL);
-}
-
-static const struct proc_ops kcload_ops = {
-	.proc_open = kcload_open,
-	.proc_read = seq_read,
-	.proc_write = kcload_write,
-	.proc_lseek = seq_lseek,
-	.proc_release = single_release,
+static struct command_file kcload_file = {
+	.name = "kcload",
+	.line_max = LINE_MAX_LENGTH,
+	.run = run_command,
+	.lock = __MUTEX_INITIALIZER(kcload_file.lock),
+	.result = &result,
 };
 
 static int __init kcload_init(void)
@@ -892,7 +834,7 @@ static int __init kcload_init(void)
 	if (ret)
 		return ret;
 	seq_buf_init(&result, result_text, sizeof(result_text));
-	if (!proc_create("kcload", 0600, NULL, &kcload_ops)) {
+	if (!command_file_create(&kcload_file)) {
 		kcwork_exit();
 		return -ENOMEM;
 	}
@@ -901,7 +843,7 @@ static int __init kcload_init(void)
 
 static void __exit kcload_exit(void)
 {
-	remove_proc_entry("kcload", NULL);
+	command_file_remove(&kcload_file);
 	stop_loads(0);
 	kcwork_exit();
 }

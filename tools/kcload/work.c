@@ -15,15 +15,10 @@
 #include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
-#include <linux/proc_fs.h>
 #include <linux/sched.h>
-#include <linux/seq_buf.h>
-#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
-#include <linux/uaccess.h>
 #include <linux/workqueue.h>
 
 #include "kcload.h"
@@ -71,11 +66,10 @@ struct kept {
 	struct item *item;	/* while there is one in flight */
 };
 
-/* All of these are under kcwork_lock. */
+/* All of these are under the lock of kcwork_file. */
 static LIST_HEAD(kept_list);
 static unsigned int kept_count, kept_serial;
 
-static DEFINE_MUTEX(kcwork_lock);
 static char result_text[RESULT_SIZE];
 static struct seq_buf result;
 static cpumask_var_t ran, rescued;
@@ -85,9 +79,7 @@ static DECLARE_COMPLETION(rescuer_came);
 
 static int fail(int error, const char *text)
 {
-	seq_buf_clear(&result);
-	seq_buf_printf(&result, "error=%d reason=\"%s\"\n", error, text);
-	return error;
+	return command_fail(&result, error, text);
 }
 
 /* --- an item of work ----------------------------------------------------- */
@@ -495,50 +487,12 @@ static int run_command(char *line)
 		    "no such command; there are: run rescue keep use hold held release drop");
 }
 
-static ssize_t kcwork_write(struct file *file, const char __user *buffer, size_t count,
-			    loff_t *position)
-{
-	char *line;
-	int ret;
-
-	if (count > LINE_MAX_LENGTH)
-		return -EINVAL;
-	line = memdup_user_nul(buffer, count);
-	if (IS_ERR(line))
-		return PTR_ERR(line);
-
-	ret = mutex_lock_interruptible(&kcwork_lock);
-	if (!ret) {
-		seq_buf_clear(&result);
-		ret = run_command(strim(line));
-		mutex_unlock(&kcwork_lock);
-	}
-	kfree(line);
-	return ret ?: count;
-}
-
-static int kcwork_show(struct seq_file *seq, void *unused)
-{
-	int ret = mutex_lock_interruptible(&kcwork_lock);
-
-	if (ret)
-		return ret;
-	seq_puts(seq, seq_buf_str(&result));
-	mutex_unlock(&kcwork_lock);
-	return 0;
-}
-
-static int kcwork_open(struct inode *inode, struct file *file)
-{
-	return single_open(file, kcwork_show, NULL);
-}
-
-static const struct proc_ops kcwork_ops = {
-	.proc_open = kcwork_open,
-	.proc_read = seq_read,
-	.proc_write = kcwork_write,
-	.proc_lseek = seq_lseek,
-	.proc_release = single_release,
+static struct command_file kcwork_file = {
+	.name = "kcwork",
+	.line_max = LINE_MAX_LENGTH,
+	.run = run_command,
+	.lock = __MUTEX_INITIALIZER(kcwork_file.lock),
+	.result = &result,
 };
 
 int __init kcwork_init(void)
@@ -546,7 +500,7 @@ int __init kcwork_init(void)
 	seq_buf_init(&result, result_text, sizeof(result_text));
 	if (!zalloc_cpumask_var(&ran, GFP_KERNEL) ||
 	    !zalloc_cpumask_var(&rescued, GFP_KERNEL) ||
-	    !proc_create("kcwork", 0600, NULL, &kcwork_ops)) {
+	    !command_file_create(&kcwork_file)) {
 		free_cpumask_var(ran);
 		free_cpumask_var(rescued);
 		return -ENOMEM;
@@ -557,7 +511,7 @@ int __init kcwork_init(void)
 /* Also called when the other file could not be created. */
 void kcwork_exit(void)
 {
-	remove_proc_entry("kcwork", NULL);
+	command_file_remove(&kcwork_file);
 	drop_all();
 	if (rescue_wq)
 		destroy_workqueue(rescue_wq);

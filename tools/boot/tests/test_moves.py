@@ -137,6 +137,28 @@ def test_bound_elsewhere() -> None:
     assert any("cpuhp/2 may run on 2-3, and on 2 without" in text for text in found), found
 
 
+@pytest.mark.parametrize(
+    ("mask", "steps", "wrong"),
+    [
+        # Its CPU has not been away yet.
+        ("0-7", 0, True),
+        # It has.
+        ("0-7", 1, False),
+        ("2-7", 1, True),
+        ("2-3", 1, True),
+        ("3", 1, True),
+    ],
+)
+def test_bound_and_let_go(mask: str, steps: int, wrong: bool) -> None:
+    """A bound kthread whose CPU goes may lose it to the scheduler, and then runs anywhere."""
+    # The threads are told after step 0.
+    line = f"step number={steps} " if steps else "allowed list=2 pids=6"
+    after = next(text for text in LINES.splitlines() if text.startswith(line))
+    lost = told((after, f"{after}\nallowed list={mask} pids=6"))
+    for found in (surprises(SEQUENCE, lost, told()), surprises(SEQUENCE, told(), lost)):
+        assert bool([text for text in found if "cpuhp/2 may run" in text]) == wrong, found
+
+
 def placed(asked: str, status: int, allowed: str) -> Facts:
     """Returns facts in which the first step places kthreadd by hand."""
     return told(

@@ -40,6 +40,15 @@ pub enum Reason {
     Changed(u32),
 }
 
+/// Whom [`Books::change()`] moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The threads for which it makes a difference.
+    Affected,
+    /// All threads, as others than the books may have moved some of them.
+    Everyone,
+}
+
 /// A thread, as far as the books need one. Copies are the same thread.
 pub trait Thread: Copy {
     /// What [`Thread::set_entry()`] set last; 0 for a thread that has never been in the books.
@@ -259,8 +268,6 @@ impl Masks {
 struct Derived {
     /// Where threads may run that no preference has a say for.
     common: Table<usize>,
-    /// The level that `common` comes from.
-    level: Level,
     /// The confined housekeeping CPUs.
     kernel: Table<usize>,
     /// Those of `kernel` that are usable.
@@ -275,13 +282,27 @@ impl Derived {
     fn new(words: usize) -> Result<Self, NoMemory> {
         Ok(Self {
             common: Table::filled(0, words)?,
-            level: Level::Possible,
             kernel: Table::filled(0, words)?,
             ready: Table::filled(0, words)?,
             kernel_change: Table::filled(0, words)?,
             usable_change: Table::filled(0, words)?,
             scratch: Table::filled(0, words)?,
         })
+    }
+
+    /// Sets `scratch` to where threads may run that no preference has a say for, and returns the
+    /// level that this comes from.
+    fn common_level(&mut self, masks: &Masks) -> Level {
+        policy::effective(
+            &mut *self.scratch,
+            None,
+            &Cpus {
+                confined: &*masks.confined,
+                housekeeping: &*masks.housekeeping,
+                online: &*masks.usable,
+                possible: &*masks.possible,
+            },
+        )
     }
 
     /// Sets `scratch` to where the threads of `entry` may run that are no strays.
@@ -484,9 +505,9 @@ impl<L: List> Books<L> {
         Ok(())
     }
 
-    /// Lets `with` set the masks, and moves the threads for which this makes a difference, which
-    /// are told `what` has changed.
-    pub fn change(&mut self, what: u32, with: impl FnOnce(&mut Masks)) {
+    /// Lets `with` set the masks, and moves the threads that `whom` says, which are told `what` has
+    /// changed.
+    pub fn change(&mut self, what: u32, whom: Whom, with: impl FnOnce(&mut Masks)) {
         let reason = Reason::Changed(what);
         let Self {
             entries,
@@ -506,19 +527,11 @@ impl<L: List> Books<L> {
         difference(&mut derived.kernel_change, &derived.kernel);
         difference(&mut derived.usable_change, &masks.usable);
 
-        derived.level = policy::effective(
-            &mut *derived.scratch,
-            None,
-            &Cpus {
-                confined: &*masks.confined,
-                housekeeping: &*masks.housekeeping,
-                online: &*masks.usable,
-                possible: &*masks.possible,
-            },
-        );
+        derived.common_level(masks);
         let common_moved = *derived.scratch != *derived.common;
         core::mem::swap(&mut derived.scratch, &mut derived.common);
         let kernel_moved = !derived.kernel_change.empty();
+        let everyone = whom == Whom::Everyone;
 
         for entry in entries.iter_mut() {
             if entry.is_unused() {
@@ -529,7 +542,8 @@ impl<L: List> Books<L> {
             let level_moved = honoured != entry.honoured;
 
             entry.honoured = honoured;
-            entry.moved = level_moved
+            entry.moved = everyone
+                || level_moved
                 || if honoured {
                     kernel_moved && entry.preferred.intersects(&derived.kernel_change)
                 } else {
@@ -563,36 +577,6 @@ impl<L: List> Books<L> {
         }
     }
 
-    /// Moves every thread to where it may run, also one that others than the books have moved. They
-    /// are told `what` has changed.
-    pub fn enforce(&mut self, what: u32) {
-        let reason = Reason::Changed(what);
-        let Self {
-            entries,
-            strays,
-            masks,
-            derived,
-            ..
-        } = self;
-
-        for entry in entries.iter().filter(|entry| !entry.is_unused()) {
-            derived.allowed(entry);
-            entry
-                .threads
-                .for_each(|thread| thread.allow(&derived.scratch, reason));
-        }
-        for stray in strays.iter() {
-            let at = (stray.thread.entry() as usize).wrapping_sub(1);
-            let Some(entry) = entries.get(at) else {
-                continue;
-            };
-
-            derived.allowed(entry);
-            derived.refine(masks, &stray.wish, stray.outside);
-            stray.thread.allow(&derived.scratch, reason);
-        }
-    }
-
     /// The masks of the system, as the last change found them.
     pub fn masks(&self) -> &Masks {
         &self.masks
@@ -603,6 +587,8 @@ impl<L: List> Books<L> {
         &mut self,
         mut with: impl FnMut(EntryView<'_, L>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let level = self.derived.common_level(&self.masks);
+
         for (number, entry) in (1..).zip(self.entries.iter()) {
             if entry.is_unused() {
                 continue;
@@ -620,7 +606,7 @@ impl<L: List> Books<L> {
                 level: if entry.honoured {
                     Level::Preferred
                 } else {
-                    self.derived.level
+                    level
                 },
                 allowed: &self.derived.scratch,
                 threads: &entry.threads,

@@ -43,7 +43,8 @@ use super::{
         Reason,
         Refusal,
         Spare,
-        Thread, //
+        Thread,
+        Whom, //
     },
     table::Table,
 };
@@ -375,7 +376,7 @@ pub unsafe extern "C" fn kthread_books_restrict(
 /// [`kthread_books_setup`] must have been called.
 #[export]
 pub unsafe extern "C" fn kthread_books_change(reason: bindings::kthread_affinity_reason) {
-    with_books(|books| books.change(reason, read_masks));
+    with_books(|books| books.change(reason, Whom::Affected, read_masks));
 }
 
 /// As [`kthread_books_change`], but puts right every kthread, also one that did not have to move
@@ -386,10 +387,7 @@ pub unsafe extern "C" fn kthread_books_change(reason: bindings::kthread_affinity
 /// [`kthread_books_setup`] must have been called.
 #[export]
 pub unsafe extern "C" fn kthread_books_enforce(reason: bindings::kthread_affinity_reason) {
-    with_books(|books| {
-        books.change(reason, read_masks);
-        books.enforce(reason);
-    });
+    with_books(|books| books.change(reason, Whom::Everyone, read_masks));
 }
 
 /// As [`kthread_books_change`], for the CPU `cpu`, which has come online and belongs to `node`.
@@ -405,7 +403,7 @@ pub unsafe extern "C" fn kthread_books_change_online(cpu: c_uint, node: c_int) {
         if !books.knows_node(cpu as usize, usize::try_from(node).ok()) {
             books.change_nodes(reason, read_node);
         }
-        books.change(reason, read_masks);
+        books.change(reason, Whom::Affected, read_masks);
     });
 }
 

@@ -108,8 +108,6 @@ pid_t kthread_affinity_name(struct kthread_affinity *affinity, char *name,
 	return task_pid_nr(p);
 }
 
-late_initcall(kthread_books_debugfs);
-
 /**
  * kthread_books_read_masks - Read the masks that say where kthreads may run
  * @confined: set to the CPUs that managed kthreads are confined to
@@ -269,3 +267,5 @@ static int __init kthreads_init(void)
 				 kthreads_online_cpu, kthreads_offline_cpu);
 }
 early_initcall(kthreads_init);
+
+late_initcall(kthread_books_debugfs);

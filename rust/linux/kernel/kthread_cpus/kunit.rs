@@ -22,7 +22,8 @@ use super::{
         List,
         Refusal,
         Spare,
-        Thread, //
+        Thread,
+        Whom, //
     },
     cpulist::{
         self,
@@ -326,7 +327,11 @@ impl Machine {
     const POSSIBLE: usize = 0xff;
 
     fn tell(self, books: &mut Books<Chain>) {
-        books.change(0, |masks| {
+        self.tell_whom(books, Whom::Affected);
+    }
+
+    fn tell_whom(self, books: &mut Books<Chain>, whom: Whom) {
+        books.change(0, whom, |masks| {
             masks.confined[0] = self.confined;
             masks.housekeeping[0] = self.housekeeping;
             masks.usable[0] = self.online;
@@ -704,8 +709,7 @@ mod tests {
 
         // Their own CPUs, 4-7, do not change.
         machine.confined = 0xf0;
-        machine.tell(&mut books);
-        books.enforce(0);
+        machine.tell_whom(&mut books, Whom::Everyone);
         assert_eq!(thread.allowed.get(), 0xf0);
         assert_eq!(stray.allowed.get(), 0x30);
 

@@ -8,7 +8,6 @@
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/device.h>
-#include <linux/export.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
 #include <linux/kthread_cpus.h>
