@@ -50,7 +50,7 @@ help:
 	@echo 'Variables of make configs:'
 	@echo '  CONFIGS="..."      only these (scripts/configs has them all)'
 	@echo 'Variables of make torture:'
-	@echo '  CHANGES=10000      how often the list is changed; SEED=1 chooses the random numbers'
+	@echo '  CHANGES=10000      how often the list is changed, or FOR=10m; SEED=1 chooses the random numbers'
 	@echo 'Variables of make fuzz:'
 	@echo '  FOR=60s            how long'
 	@echo 'Variables of make bench:'

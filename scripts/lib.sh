@@ -293,3 +293,13 @@ patches_edited() {
 		done
 	)
 }
+
+# seconds_of TIME: the value of FOR= in seconds.
+seconds_of() {
+	case $1 in
+	*[!0-9smh]* | '' | [smh]*) die "FOR=$1: not a time such as 60s, 10m or 1h" ;;
+	*h) echo $((${1%h} * 3600)) ;;
+	*m) echo $((${1%m} * 60)) ;;
+	*) echo "${1%s}" ;;
+	esac
+}

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections.abc import Iterator
 from collections.abc import Sequence as List
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +34,10 @@ def boot(args: argparse.Namespace, append: str, name: str, timeout: float) -> vm
     return vm.boot(guest, Machine(), log, accel=args.accel, timeout=timeout)
 
 
-def run(args: argparse.Namespace, changes: int, seed: int, plain: Facts) -> list[str]:
-    """Boots once and returns everything that is not as it must be.
+def run(
+    args: argparse.Namespace, changes: int, seed: int, plain: Facts
+) -> tuple[list[str], dict[str, int]]:
+    """Boots once and returns everything that is not as it must be, and what was counted.
 
     `plain` is what this kernel tells when nothing is done.
     """
@@ -42,48 +46,69 @@ def run(args: argparse.Namespace, changes: int, seed: int, plain: Facts) -> list
     sequence = replace(sequence, config=args.config)
     console = boot(args, sequence.boot.append, str(seed), sequence.timeout)
     facts = parse(console.text)
-    print(f"    seed {seed}: {console.seconds:.0f} s, {told(facts)} ({console.log})", flush=True)
+    counted = counts(facts)
+    print(f"    seed {seed}: {console.seconds:.0f} s, {words(counted)} ({console.log})", flush=True)
     # Where bound threads are without the option is none of this.
     found = surprises(sequence, facts, facts)
-    return found + [f"in the log: {text}" for text in new_complaints(facts, plain)]
+    found += [f"in the log: {text}" for text in new_complaints(facts, plain)]
+    return found, counted
 
 
-def told(facts: Facts) -> str:
+def shares(changes: int, until: float | None) -> Iterator[int]:
+    """Yields how many changes each boot makes: as many in all, or until that time."""
+    if until is not None:
+        yield CHANGES_PER_BOOT
+        while time.monotonic() < until:
+            yield CHANGES_PER_BOOT
+        return
+    for start in range(0, changes, CHANGES_PER_BOOT):
+        yield min(CHANGES_PER_BOOT, changes - start)
+
+
+def counts(facts: Facts) -> dict[str, int]:
     """Returns what the steps have counted."""
     results = [step.result for step in facts.steps if step.name == "torture"] or [{}]
-    totals = {key: sum(int(result.get(key, 0)) for result in results) for key in results[0]}
-    return " ".join(f"{key}={total}" for key, total in totals.items())
+    return {key: sum(int(result.get(key, 0)) for result in results) for key in results[0]}
+
+
+def words(counted: dict[str, int]) -> str:
+    """Returns counts as text."""
+    return " ".join(f"{key}={total}" for key, total in counted.items())
 
 
 def main(argv: List[str] | None = None) -> int:
     """The command line; see the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--changes", type=int, default=10000, help="in all (10000)")
+    limit = parser.add_mutually_exclusive_group()
+    limit.add_argument("--changes", type=int, default=10000, help="in all (10000)")
+    limit.add_argument(
+        "--for", dest="seconds", type=int, help="begin no boot after so many seconds"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the first boot (1)")
     parser.add_argument("--config", default="kunit", help="the kernel: build/out/CONFIG (kunit)")
     parser.add_argument("--kernel", type=Path, help="another one")
     parser.add_argument("--initrd", type=Path, help="another guest, with the module kcload")
     parser.add_argument("--accel", choices=vm.ACCELS, default="auto")
     args = parser.parse_args(argv)
-    if args.changes < 1:
-        parser.error("--changes must be at least 1")
+    if args.changes < 1 or (args.seconds is not None and args.seconds < 1):
+        parser.error("it must be at least 1")
     args.kernel = args.kernel or vm.BUILD / "out" / args.config / "arch/x86/boot/bzImage"
     args.initrd = args.initrd or vm.BUILD / "kcload" / f"initramfs-{args.config}.cpio.gz"
 
     vm.raise_on_term()
     failed = 0
     seed = args.seed
-    left = args.changes
+    totals: dict[str, int] = {}
+    until = time.monotonic() + (args.seconds or 0)
     try:
         console = boot(args, "kunit.enable=0 kcguest.do=wait:0", "plain", vm.BOOT_TIMEOUT * 4)
         plain = parse(console.text)
-        while left > 0:
-            changes = min(left, CHANGES_PER_BOOT)
-            found = run(args, changes, seed, plain)
+        for changes in shares(args.changes, until if args.seconds else None):
+            found, counted = run(args, changes, seed, plain)
             for text in found:
                 print(f"      - {text}")
             failed += bool(found)
-            left -= changes
+            totals = {key: totals.get(key, 0) + counted[key] for key in counted}
             # Each round has a seed of its own.
             seed += CHANGES_PER_BOOT // CHANGES_PER_ROUND
     except vm.BootError as error:
@@ -92,7 +117,7 @@ def main(argv: List[str] | None = None) -> int:
     except FactsError as error:
         print(f"torture: seed {seed}: {error}", file=sys.stderr)
         return 1
-    print(f"torture: {args.changes} changes, {failed} boots failed")
+    print(f"torture: {words(totals)}; {failed} boots failed")
     return 1 if failed else 0
 
 

@@ -139,3 +139,35 @@ pub fn inputs() -> Vec<Input> {
     add("too large a number of 1,000 digits", &[b'9'; 1000], 8);
     inputs
 }
+
+/// Runs of separators of any length, alone and between two numbers, which nobody writes on purpose.
+pub fn separators() -> Vec<Input> {
+    let mut inputs = Vec::new();
+    let patterns = [
+        ("commas", &b","[..]),
+        ("commas and spaces", b", "),
+        ("spaces and two commas", b" ,,"),
+        ("kinds of separators", b",,\t \n"),
+    ];
+
+    for length in (2..=32).chain([63, 64, 100]) {
+        for (name, pattern) in patterns {
+            let run: Vec<u8> = pattern.iter().copied().cycle().take(length).collect();
+            let between = [b"0", &run[..], b"1"].concat();
+
+            for nbits in [8, 8192] {
+                inputs.push(Input {
+                    name: format!("{length} {name}"),
+                    text: run.clone(),
+                    nbits,
+                });
+                inputs.push(Input {
+                    name: format!("0, {length} {name} and 1"),
+                    text: between.clone(),
+                    nbits,
+                });
+            }
+        }
+    }
+    inputs
+}

@@ -121,8 +121,9 @@ live_null_blk() {
 
 # Version 4 needs no rpcbind. Threads for all pools: there is one for each node.
 live_nfsd() {
-	mount -t nfsd nfsd /proc/fs/nfsd && put "-3 +4 +4.1 +4.2" /proc/fs/nfsd/versions &&
-		put "tcp 2049" /proc/fs/nfsd/portlist && put 4 /proc/fs/nfsd/threads
+	local nfsd=/proc/fs/nfsd
+	mount -t nfsd nfsd $nfsd && echo "-3 +4 +4.1 +4.2" >$nfsd/versions &&
+		echo "tcp 2049" >$nfsd/portlist && echo 4 >$nfsd/threads
 }
 
 live_nvme() {

@@ -40,6 +40,13 @@ static int read_all(int fd, void *to, size_t count)
 	return 0;
 }
 
+/* What the target would ask for in a second exchange otherwise. */
+static const char *const wanted[] = {
+	"HeaderDigest=None", "DataDigest=None", "ImmediateData=Yes", "MaxBurstLength=262144",
+	"DefaultTime2Wait=2", "DefaultTime2Retain=20", "MaxOutstandingR2T=1",
+	"ErrorRecoveryLevel=0",
+};
+
 /* One request, straight to the full feature phase: the target wants no password. */
 static int iscsi(const char *target)
 {
@@ -56,12 +63,14 @@ static int iscsi(const char *target)
 	};
 	unsigned char response[48 + 4096];
 	char *text = (char *)request + 48;
-	size_t length = 0, left;
+	size_t length = 0, left, i;
 	int fd, ret;
 
 	length += sprintf(text + length, "InitiatorName=iqn.2026-01.test:live") + 1;
 	length += sprintf(text + length, "TargetName=%s", target) + 1;
 	length += sprintf(text + length, "SessionType=Normal") + 1;
+	for (i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
+		length += sprintf(text + length, "%s", wanted[i]) + 1;
 	request[6] = length >> 8;
 	request[7] = length;
 

@@ -185,6 +185,30 @@ do_steps() {
 	}
 }
 
+# faults:NAME~NAME...: every memory allocation of these (or all) operations fails once, see faults.c
+do_faults() {
+	local IFS='~' status=0
+	set -f
+	# shellcheck disable=SC2086
+	set -- $1
+	set +f
+	unset IFS
+	mkdir -p /sys/fs/cgroup
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+	echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control || return
+	/kc/faults "$@" >/run/faults 2>&1 || status=$?
+	output_of faults /run/faults
+	return $status
+}
+
+# leaks: the memory that nothing points at (kmemleak=on), looked for twice: what is
+# young may be on its way
+do_leaks() {
+	local file=/sys/kernel/debug/kmemleak
+	echo scan >$file && sleep 5 && echo scan >$file && cat $file >/run/leaks || return
+	output_of leaks /run/leaks
+}
+
 # insmod:FILE
 do_insmod() {
 	insmod "$1"

@@ -1100,17 +1100,21 @@ static pid_t children[MAX_CHILDREN];
 static int child_count;
 
 /* Shared with the children: they are to come to their end. */
-static volatile bool *stopping;
+/* What the children of a step share; each counts what it does itself. */
+static struct shared {
+	volatile bool stopping;
+	unsigned int hotplug, partitions, workqueues, work, kthreads, placed, helpers;
+} *shared;
 
 /* Starts a child on @cpus (0: anywhere) that calls @function with @value. */
 static pid_t start_child(int (*function)(unsigned int value), unsigned int value, cpus_t cpus)
 {
 	pid_t child;
 
-	if (!stopping)
-		stopping = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (stopping == MAP_FAILED || child_count == MAX_CHILDREN)
+	if (!shared)
+		shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED || child_count == MAX_CHILDREN)
 		die("too many children");
 	child = fork();
 	if (child < 0)
@@ -1149,7 +1153,7 @@ static int wait_for_children(void)
 			error = WEXITSTATUS(status);
 	}
 	child_count = 0;
-	*stopping = false;
+	shared->stopping = false;
 	return error;
 }
 
@@ -1164,7 +1168,7 @@ static cpus_t noise_cpus;
 static int keep_busy(unsigned int value)
 {
 	(void)value;
-	while (!*stopping)
+	while (!shared->stopping)
 		;
 	return 0;
 }
@@ -1257,7 +1261,7 @@ static int make_noise(unsigned int rounds)
 		}
 	}
 	ioctl(disk, LOOP_CLR_FD);
-	*stopping = true;
+	shared->stopping = true;
 	return error;
 }
 
@@ -1309,17 +1313,23 @@ static int torture_hotplug(unsigned int value)
 {
 	const int count = __builtin_popcountll(possible);
 	int cpu, error = 0;
+	unsigned int on;
 
 	seed(value, 1);
-	while (!*stopping) {
-		cpu = 1 + below(count - 1);
-		error = switch_cpu(cpu, below(2));
-		/* The one that it is already is no error, nor is a busy moment. */
-		if (error && error != EBUSY)
-			break;
-		error = 0;
+	while (!shared->stopping) {
 		/* While a CPU moves, nothing else can. */
 		usleep(below(40000));
+		cpu = 1 + below(count - 1);
+		on = below(2);
+		/* Only what it is not already. */
+		if ((read_cpus(CPUS "/online") >> cpu & 1) == on)
+			continue;
+		error = switch_cpu(cpu, on);
+		/* A busy moment is no error. */
+		if (error && error != EBUSY)
+			break;
+		shared->hotplug += !error;
+		error = 0;
 	}
 	for (cpu = 1; cpu < count; cpu++)
 		error = error ?: switch_cpu(cpu, true);
@@ -1331,7 +1341,7 @@ static int torture_partition(unsigned int value)
 	int error = mkdir(CGROUP "/torture", 0755) ? errno : 0;
 
 	seed(value, 2);
-	while (!error && !*stopping) {
+	while (!error && !shared->stopping) {
 		/* Not the first CPU, so that there are always some left. */
 		const cpus_t cpus = random_cpus() & ~1ull;
 
@@ -1340,6 +1350,7 @@ static int torture_partition(unsigned int value)
 		write_file(CGROUP "/torture/cpuset.cpus", format_cpus(cpus));
 		write_file(CGROUP "/torture/cpuset.cpus.partition",
 			   below(3) ? "isolated" : "member");
+		shared->partitions++;
 		usleep(below(40000));
 	}
 	write_file(CGROUP "/torture/cpuset.cpus.partition", "member");
@@ -1352,12 +1363,13 @@ static int torture_workqueues(unsigned int value)
 	int error = 0;
 
 	seed(value, 3);
-	while (!error && !*stopping) {
+	while (!error && !shared->stopping) {
 		snprintf(text, sizeof(text), "%llx", (unsigned long long)random_cpus());
 		error = write_file(WORKQUEUES "/cpumask", text);
 		/* No CPU at all is refused. */
 		if (error == EINVAL)
 			error = 0;
+		shared->workqueues++;
 		usleep(below(20000));
 	}
 	snprintf(text, sizeof(text), "%llx", (unsigned long long)possible);
@@ -1373,11 +1385,12 @@ static int torture_work(unsigned int value)
 	char text[64];
 
 	seed(value, 4);
-	while (!error && !*stopping) {
+	while (!error && !shared->stopping) {
 		snprintf(text, sizeof(text), "run %s %u", kinds[below(6)], 1 + below(16));
 		error = write_file("/proc/kcwork", text);
 		if (!error && !below(4))
 			error = write_file("/proc/kcwork", "use");
+		shared->work++;
 		usleep(below(10000));
 	}
 	for (i = 0; i < 6 && !error; i++) {
@@ -1387,15 +1400,25 @@ static int torture_work(unsigned int value)
 	return error ?: write_file("/proc/kcwork", "use");
 }
 
+/* Of the last storm. */
+static unsigned int kthreads_created(void)
+{
+	char text[1024];
+
+	read_file("/proc/kcload", text, sizeof(text));
+	return strncmp(text, "created=", 8) ? 0 : atoi(text + 8);
+}
+
 static int torture_threads(unsigned int value)
 {
 	char text[64];
 	int error = 0;
 
 	seed(value, 5);
-	while (!error && !*stopping) {
+	while (!error && !shared->stopping) {
 		snprintf(text, sizeof(text), "storm 1 %u", below(1u << 16));
 		error = write_file("/proc/kcload", text);
+		shared->kthreads += kthreads_created();
 		/* It takes all the time that there is. */
 		sleep(1 + below(2));
 	}
@@ -1408,10 +1431,10 @@ static int torture_placement(unsigned int value)
 	size_t i;
 
 	seed(value, 6);
-	while (!*stopping) {
+	while (!shared->stopping) {
 		i = below(thread_count);
 		if (threads[i].here && !threads[i].bound)
-			place(threads[i].pid, random_cpus());
+			shared->placed += !place(threads[i].pid, random_cpus());
 		usleep(below(10000));
 	}
 	for (i = 0; i < thread_count; i++)
@@ -1424,8 +1447,9 @@ static int torture_helpers(unsigned int value)
 {
 	seed(value, 7);
 	write_file("/proc/sys/kernel/modprobe", "/bin/true");
-	while (!*stopping) {
+	while (!shared->stopping) {
 		mount("none", "/run", "kctorture", 0, NULL);
+		shared->helpers++;
 		usleep(below(20000));
 	}
 	return 0;
@@ -1503,6 +1527,18 @@ static int torture_changes(unsigned int changes, unsigned int value)
 	return 0;
 }
 
+/* To those of the changes. */
+static void tell_torture(void)
+{
+	const size_t length = strlen(result);
+
+	snprintf(result + length, sizeof(result) - length,
+		 " hotplug=%u partitions=%u workqueues=%u work=%u kthreads=%u placed=%u helpers=%u",
+		 shared->hotplug, shared->partitions, shared->workqueues, shared->work,
+		 shared->kthreads, shared->placed, shared->helpers);
+	memset(shared, 0, sizeof(*shared));
+}
+
 static int step_torture(const char *arg)
 {
 	const char *colon = strchr(arg, ':');
@@ -1522,8 +1558,9 @@ static int step_torture(const char *arg)
 	start_child(torture_placement, value, 0);
 	start_child(torture_helpers, value, 0);
 	error = torture_changes(atoi(arg), value);
-	*stopping = true;
+	shared->stopping = true;
 	other = wait_for_children();
+	tell_torture();
 	return error ?: other;
 }
 

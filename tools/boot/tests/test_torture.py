@@ -45,6 +45,14 @@ def test_shares(boots: list[str], changes: int) -> None:
     assert not re.search("torture=", boots[0])
 
 
+def test_until(boots: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No boot begins after the time, and there is one at least."""
+    times = iter((100.0, 109.0, 111.0))
+    monkeypatch.setattr(torture.time, "monotonic", lambda: next(times))
+    assert torture.main(["--for=10", "--seed=5"]) == 0
+    assert len(boots) == 1 + 2
+
+
 def test_failures(
     boots: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,7 +62,7 @@ def test_failures(
     printed = capsys.readouterr().out
     assert "kthreadd is elsewhere" in printed
     assert "changes=7 refused=2" in printed
-    assert "2 boots failed" in printed
+    assert "torture: changes=14 refused=4 wrong=0; 2 boots failed" in printed
 
     def hang(*_args: object, **_options: object) -> vm.Console:
         raise vm.GuestHung("too long")

@@ -218,28 +218,48 @@ fn is_separator(byte: u8) -> bool {
     SEPARATORS.get(usize::from(byte)) == Some(&true)
 }
 
+/// `text` without the separators that it begins with, if these are at least `N`.
+#[inline(always)]
+fn behind_separators<const N: usize>(text: &[u8]) -> Option<&[u8]> {
+    let (some, behind) = text.split_first_chunk::<N>()?;
+
+    some.iter()
+        .all(|&byte| is_separator(byte))
+        .then_some(behind)
+}
+
 /// Where the separators end that `text` has from `at` on.
-#[inline(never)]
+#[inline(always)]
 fn skip_separators(text: &[u8], at: usize) -> usize {
     let mut rest = text.get(at..).unwrap_or(&[]);
 
-    // Eight at a time cost less than one by one; and where there are so many, they are likely to be
-    // all the same.
-    while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
-        if *eight != [eight[0]; 8] || !is_separator(eight[0]) {
-            if let Some(count) = eight.iter().position(|&byte| !is_separator(byte)) {
-                return text.len() - rest.len() + count;
-            }
-        }
-        rest = behind;
-    }
-    while let [byte, behind @ ..] = rest {
-        if !is_separator(*byte) {
+    // Several at a time cost less than one by one, and least if all are the same.
+    let same = match rest.first() {
+        Some(first) if is_separator(*first) => [*first; 8],
+        _ => return at,
+    };
+    while let Some((eight, behind)) = rest.split_first_chunk() {
+        if *eight != same && behind_separators::<8>(eight).is_none() {
             break;
         }
         rest = behind;
     }
+    if let Some(behind) = behind_separators::<4>(rest) {
+        rest = behind;
+    }
+    if let Some(behind) = behind_separators::<2>(rest) {
+        rest = behind;
+    }
+    if let Some(behind) = behind_separators::<1>(rest) {
+        rest = behind;
+    }
     text.len() - rest.len()
+}
+
+/// As [`skip_separators`], for where there are few of them as a rule.
+#[inline(never)]
+fn skip_separators_out_of_line(text: &[u8], at: usize) -> usize {
+    skip_separators(text, at)
 }
 
 /// Reads a text region by region.
@@ -385,7 +405,7 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     fn next(&mut self) -> Result<Option<Region>, usize> {
         if self.byte != 0 && is_separator(self.byte) {
-            self.go(skip_separators(self.text, self.at));
+            self.go(skip_separators_out_of_line(self.text, self.at));
         }
         match self.byte {
             0 => Ok(None),
@@ -481,10 +501,28 @@ impl<'a> Reader<'a> {
 ///
 /// The reason and the place of the first error, with `mask` as it was.
 pub fn parse(text: &[u8], mask: &mut Mask<'_>) -> Result<(), Error> {
-    // Without a region, what the rest sets up would be for nothing.
     let separators = text.iter().take_while(|&&byte| is_separator(byte));
-    let at = separators.take(16).count();
 
+    match separators.take(MANY_SEPARATORS).count() {
+        MANY_SEPARATORS => parse_separators(text, mask),
+        at => parse_rest(text, at, mask),
+    }
+}
+
+/// For as many separators it pays to look at several at a time.
+const MANY_SEPARATORS: usize = 8;
+
+/// Does the work of [`parse`] for a text that begins with [`MANY_SEPARATORS`].
+#[cold]
+#[inline(never)]
+fn parse_separators(text: &[u8], mask: &mut Mask<'_>) -> Result<(), Error> {
+    parse_rest(text, skip_separators(text, MANY_SEPARATORS), mask)
+}
+
+/// Does the work of [`parse`] from `at` on, where there is no separator.
+#[inline(always)]
+fn parse_rest(text: &[u8], at: usize, mask: &mut Mask<'_>) -> Result<(), Error> {
+    // Without a region, what the rest sets up would be for nothing.
     match text.get(at) {
         None | Some(0) => {
             mask.clear();

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Has every memory allocation of what leads into the affinity engine fail once, and
+ * tells what became of it:
+ *
+ *	faults [NAME...]
+ *
+ * does each operation (see the table; or only those named) with its first allocation
+ * failing, then with its second, and so on until there are no more, and prints a line
+ * "NAME injected=N failed=N passed=N wrong=N": how many allocations failed, how many
+ * times the operation failed for it and how many times it did not, and how often the
+ * operation failed with another error than ENOMEM or had an effect although it failed.
+ *
+ * Needs a kernel with CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC, debugfs, cgroup v2
+ * and the module kcload. See Documentation/fault-injection/fault-injection.rst for
+ * fail-nth.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CPUS "/sys/devices/system/cpu"
+#define DEBUG "/sys/kernel/debug"
+#define GROUP "/sys/fs/cgroup/faults"
+#define WORKQUEUES "/sys/devices/virtual/workqueue"
+
+/* No operation has as many allocations. */
+#define MOST 4000
+/* So often does a table grow that gets an entry each time, beginning with a few. */
+#define ROUNDS 40
+
+static int fail_nth = -1;
+
+static void die(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fputs("faults: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
+	exit(2);
+}
+
+/* Returns 0 or an errno. */
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), error = 0;
+
+	if (fd < 0)
+		return errno;
+	if (write(fd, text, strlen(text)) < 0)
+		error = errno;
+	close(fd);
+	return error;
+}
+
+/* All of a file, of which as much is kept as there is room for. */
+static int read_file(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), error = 0;
+	static char rest[4096];
+	size_t have = 0;
+	ssize_t got;
+
+	text[0] = '\0';
+	if (fd < 0)
+		return errno;
+	do {
+		got = have + 1 < size ? read(fd, text + have, size - have - 1) :
+					read(fd, rest, sizeof(rest));
+		if (got < 0)
+			error = errno;
+		else if (have + 1 < size)
+			have += got;
+	} while (got > 0);
+	text[have] = '\0';
+	close(fd);
+	return error;
+}
+
+static void must_write(const char *path, const char *text)
+{
+	int error = write_file(path, text);
+
+	if (error)
+		die("%s to %s: %s", text, path, strerror(error));
+}
+
+/* Whose allocation fails: that of a thread by its PID, or ours. */
+static void choose_thread(int pid)
+{
+	char path[64] = "/proc/thread-self/fail-nth";
+
+	if (pid)
+		snprintf(path, sizeof(path), "/proc/%d/fail-nth", pid);
+	if (fail_nth >= 0)
+		close(fail_nth);
+	fail_nth = open(path, O_RDWR | O_CLOEXEC);
+	if (fail_nth < 0)
+		die("%s: %s", path, strerror(errno));
+}
+
+static void arm(unsigned int number)
+{
+	char text[16];
+	int length = snprintf(text, sizeof(text), "%u", number);
+
+	if (pwrite(fail_nth, text, length, 0) != length)
+		die("fail-nth: %s", strerror(errno));
+}
+
+/* Returns whether the allocation has come, and lets all others be. */
+static bool disarm(void)
+{
+	char text[16] = "";
+
+	if (pread(fail_nth, text, sizeof(text) - 1, 0) <= 0)
+		die("fail-nth: %s", strerror(errno));
+	arm(0);
+	return !atoi(text);
+}
+
+static int find_thread(const char *name, unsigned int number)
+{
+	char path[300], comm[64];
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
+	int found = 0;
+
+	while (proc && !found && (entry = readdir(proc))) {
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		if (atoi(entry->d_name) <= 0 || read_file(path, comm, sizeof(comm)))
+			continue;
+		if (!strncmp(comm, name, strlen(name)) && !number--)
+			found = atoi(entry->d_name);
+	}
+	if (proc)
+		closedir(proc);
+	if (!found)
+		die("there is no thread %s", name);
+	return found;
+}
+
+/* Operations ----------------------------------------------------------------- */
+
+/* What was there before, which an operation that fails must leave. */
+static char before[4096], now[4096];
+/* Is not the same in any two calls of run(). */
+static unsigned int turn;
+
+/* A list of CPUs that differs from turn to turn; there are some thousand of them. */
+static const char *some_list(void)
+{
+	static char text[64];
+	unsigned int bits = turn % 15 + 1, cpu;
+	int length = 0;
+
+	for (cpu = 0; cpu < 4; cpu++)
+		if (bits >> cpu & 1)
+			length += snprintf(text + length, sizeof(text) - length, "%s%u",
+					   length ? "," : "", cpu);
+	for (bits = turn / 15 % 16, cpu = 4; cpu < 8; cpu++)
+		if (bits >> (cpu - 4) & 1)
+			length += snprintf(text + length, sizeof(text) - length, ",%u", cpu);
+	return text;
+}
+
+static int run_write(void)
+{
+	return write_file(CPUS "/kthread_cpus", some_list());
+}
+
+static int state_write(char *text, size_t size)
+{
+	return read_file(CPUS "/kthread_cpus", text, size);
+}
+
+static int run_read(void)
+{
+	return state_write(now, sizeof(now));
+}
+
+static int run_workqueues(void)
+{
+	return write_file(WORKQUEUES "/cpumask", turn % 2 ? "7e" : "ff");
+}
+
+static int state_workqueues(char *text, size_t size)
+{
+	return read_file(WORKQUEUES "/cpumask_requested", text, size);
+}
+
+static int run_create(void)
+{
+	return write_file("/proc/kcload", turn % 2 ? "add unbound 1" : "add node:1 1");
+}
+
+static int run_prefer(void)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "add pref:%s 1", some_list());
+	return write_file("/proc/kcload", text);
+}
+
+/* The module says how many could not be updated. */
+static int run_update(void)
+{
+	char text[256];
+	int error;
+
+	snprintf(text, sizeof(text), "update %s", some_list());
+	error = write_file("/proc/kcload", text);
+	if (error)
+		return error;
+	error = read_file("/proc/kcload", text, sizeof(text));
+	if (error)
+		return error;
+	return strstr(text, "error=-12") ? ENOMEM : strstr(text, " error=0 ") ? 0 : EPROTO;
+}
+
+/* The books name the threads and what they prefer. */
+static int state_books(char *text, size_t size)
+{
+	return read_file(DEBUG "/kthread_cpus/entries", text, size);
+}
+
+static int placed;
+
+static void prepare_place(unsigned int round)
+{
+	placed = find_thread("kcload-unbound/", round);
+}
+
+static int run_place(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(turn % 8, &set);
+	CPU_SET((turn + 1) % 8, &set);
+	return sched_setaffinity(placed, sizeof(set), &set) ? errno : 0;
+}
+
+static int state_place(char *text, size_t size)
+{
+	cpu_set_t set;
+	int cpu;
+
+	if (sched_getaffinity(placed, sizeof(set), &set))
+		return errno;
+	for (cpu = 0; cpu < 64 && (size_t)cpu + 1 < size; cpu++)
+		text[cpu] = CPU_ISSET(cpu, &set) ? 'x' : '-';
+	text[cpu] = '\0';
+	return 0;
+}
+
+static int run_books(void)
+{
+	return state_books(now, sizeof(now));
+}
+
+static int run_hotplug(void)
+{
+	char text[8];
+	int error = read_file(CPUS "/cpu3/online", text, sizeof(text));
+
+	return error ?: write_file(CPUS "/cpu3/online", text[0] == '1' ? "0" : "1");
+}
+
+static int state_hotplug(char *text, size_t size)
+{
+	return read_file(CPUS "/online", text, size);
+}
+
+static int run_partition(void)
+{
+	return write_file(GROUP "/cpuset.cpus.partition", turn % 2 ? "isolated" : "member");
+}
+
+static const struct operation {
+	const char *name;
+	/* Whose allocations; ours without. */
+	const char *thread;
+	unsigned int rounds;
+	/* Before each round. */
+	void (*prepare)(unsigned int round);
+	int (*run)(void);
+	/* What it may only change if it does not fail. */
+	int (*state)(char *text, size_t size);
+	/* Before the first round and after the last. */
+	const char *begin[2], *end[2];
+} operations[] = {
+	{ "write", .run = run_write, .state = state_write, .rounds = 2 },
+	{ "read", .run = run_read, .rounds = 1 },
+	{ "workqueues", .run = run_workqueues, .state = state_workqueues, .rounds = 2 },
+	{ "kthreadd", .thread = "kthreadd", .run = run_create, .rounds = ROUNDS,
+	  .end = { "/proc/kcload", "del all" } },
+	{ "create", .run = run_create, .rounds = ROUNDS, .state = state_books,
+	  .end = { "/proc/kcload", "del all" } },
+	{ "prefer", .run = run_prefer, .rounds = ROUNDS, .state = state_books,
+	  .end = { "/proc/kcload", "del all" } },
+	{ "update", .run = run_update, .rounds = ROUNDS, .state = state_books,
+	  .begin = { "/proc/kcload", "add pref:1-2 1" }, .end = { "/proc/kcload", "del all" } },
+	{ "place", .run = run_place, .state = state_place, .prepare = prepare_place,
+	  .rounds = ROUNDS, .begin = { "/proc/kcload", "add unbound 40" },
+	  .end = { "/proc/kcload", "del all" } },
+	{ "books", .run = run_books, .rounds = 1 },
+	/* Off and on. */
+	{ "hotplug", .run = run_hotplug, .state = state_hotplug, .rounds = 2 },
+	{ "cpuhp", .thread = "cpuhp/3", .run = run_hotplug, .state = state_hotplug, .rounds = 2 },
+	{ "partition", .run = run_partition, .rounds = 2 },
+};
+
+/* Does it until no allocation fails any more; that time, it must work. */
+static void do_round(const struct operation *operation, unsigned int counts[4])
+{
+	enum { INJECTED, FAILED, PASSED, WRONG };
+	unsigned int number;
+	bool injected;
+	int error;
+
+	for (number = 1; number <= MOST; number++) {
+		turn++;
+		if (operation->state && operation->state(before, sizeof(before)))
+			die("%s: there is no state", operation->name);
+		arm(number);
+		error = operation->run();
+		injected = disarm();
+		if (error && operation->state) {
+			if (operation->state(now, sizeof(now)))
+				die("%s: there is no state", operation->name);
+			if (strcmp(before, now)) {
+				printf("%s: changed by a failure:\n%s\nnow:\n%s\n", operation->name,
+				       before, now);
+				counts[WRONG]++;
+			}
+		}
+		if (error && (!injected || error != ENOMEM)) {
+			printf("%s: allocation %u%s: %s\n", operation->name, number,
+			       injected ? "" : " was not reached", strerror(error));
+			counts[WRONG]++;
+		}
+		if (!injected)
+			return;
+		counts[INJECTED]++;
+		counts[error ? FAILED : PASSED]++;
+	}
+	printf("%s: no end\n", operation->name);
+	counts[WRONG]++;
+}
+
+static void do_operation(const struct operation *operation)
+{
+	unsigned int counts[4] = { 0 }, round;
+
+	if (operation->begin[0])
+		must_write(operation->begin[0], operation->begin[1]);
+	choose_thread(operation->thread ? find_thread(operation->thread, 0) : 0);
+	for (round = 0; round < operation->rounds; round++) {
+		if (operation->prepare)
+			operation->prepare(round);
+		do_round(operation, counts);
+	}
+	if (operation->end[0])
+		must_write(operation->end[0], operation->end[1]);
+	printf("%s injected=%u failed=%u passed=%u wrong=%u\n", operation->name, counts[0],
+	       counts[1], counts[2], counts[3]);
+	fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+	size_t i;
+	int arg;
+
+	/* Memory of our own comes in before it can fail. */
+	if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		die("mlockall: %s", strerror(errno));
+	must_write(DEBUG "/failslab/ignore-gfp-wait", "N");
+	must_write(DEBUG "/failslab/verbose", "0");
+	must_write(DEBUG "/fail_page_alloc/ignore-gfp-wait", "N");
+	must_write(DEBUG "/fail_page_alloc/ignore-gfp-highmem", "N");
+	must_write(DEBUG "/fail_page_alloc/min-order", "0");
+	must_write(DEBUG "/fail_page_alloc/verbose", "0");
+	if (mkdir(GROUP, 0755) && errno != EEXIST)
+		die("%s: %s", GROUP, strerror(errno));
+	must_write(GROUP "/cpuset.cpus", "6-7");
+
+	for (i = 0; i < sizeof(operations) / sizeof(*operations); i++) {
+		bool asked = argc == 1;
+
+		for (arg = 1; arg < argc; arg++)
+			asked |= !strcmp(argv[arg], operations[i].name);
+		if (asked)
+			do_operation(&operations[i]);
+	}
+	must_write(GROUP "/cpuset.cpus.partition", "member");
+	if (rmdir(GROUP))
+		die("%s: %s", GROUP, strerror(errno));
+	return 0;
+}

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0
+"""No memory: every allocation of what leads into the engine fails once, with nothing lost."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import Facts, new_complaints, parse_cpus
+from scenarios import Boot
+from vm import Machine
+
+if TYPE_CHECKING:
+    from conftest import Boots
+
+# All but what asks cpuhp and cpusets for more than the engine has.
+OPERATIONS = (
+    "write", "read", "workqueues", "kthreadd", "create", "prefer", "update", "place", "books",
+    "hotplug", "cpuhp", "partition",
+)  # fmt: skip
+# Each has an allocation without which it cannot do what it is asked for.
+MUST_FAIL = ("write", "workqueues", "kthreadd", "create", "prefer", "update", "place", "books")
+KCPUS = "/sys/devices/system/cpu/kthread_cpus"
+COMMON = "kunit.enable=0 kmemleak=on kthread_cpus=2-3"
+FAULTS = Boot(
+    "kunit",
+    Machine(),
+    f"{COMMON} kcguest.do=insmod:/kc/kcload.ko,debug,faults,write:{KCPUS}=4-5,facts,leaks",
+    guest="kcload",
+    timeout=1800.0,
+)
+PLAIN = Boot(
+    "kunit",
+    Machine(),
+    f"{COMMON} kcguest.do=insmod:/kc/kcload.ko,debug,facts,leaks",
+    guest="kcload",
+    timeout=900.0,
+)
+
+
+def counts(facts: Facts) -> dict[str, dict[str, int]]:
+    """Returns what was counted, by operation."""
+    matches = (
+        re.fullmatch(r"(\w+) (injected=.*)", line) for line in facts.outputs.get("faults", [])
+    )
+    return {
+        match[1]: {key: int(number) for key, number in re.findall(r"(\w+)=(\d+)", match[2])}
+        for match in matches
+        if match
+    }
+
+
+@pytest.mark.parametrize("boot", [FAULTS], ids=["faults"])
+def test_every_allocation_fails_once(boot: Boot, boots: Boots) -> None:
+    """Each operation does all or nothing and says ENOMEM, and failed for want of memory."""
+    facts = boots.facts(boot)
+    assert not facts.failed_actions, facts.outputs
+    told = counts(facts)
+    print(told)
+    assert tuple(told) == OPERATIONS
+    assert {name: told[name]["wrong"] for name in told} == dict.fromkeys(told, 0), "\n".join(
+        facts.outputs["faults"]
+    )
+    assert all(told[name]["injected"] for name in told), told
+    assert all(told[name]["failed"] for name in MUST_FAIL), told
+
+
+@pytest.mark.parametrize("boot", [FAULTS], ids=["faults"])
+def test_what_is_left(boot: Boot, boots: Boots) -> None:
+    """Afterwards every managed kthread obeys, also to a change that comes after it all."""
+    cpus = parse_cpus("4-5")
+    threads = [thread for thread in boots.facts(boot).last.threads if thread.managed]
+    assert len(threads) > 10
+    assert [thread.name for thread in threads if not thread.allowed <= cpus] == []
+
+
+@pytest.mark.parametrize(("boot", "plain"), [(FAULTS, PLAIN)], ids=["faults"])
+def test_nothing_leaks(boot: Boot, plain: Boot, boots: Boots) -> None:
+    """No memory is lost, and nobody complains, but for what is so without a fault."""
+    facts, reference = boots.facts(boot), boots.facts(plain)
+    assert not reference.failed_actions
+    assert new_complaints(facts, reference) == []
+    known = "\n".join(reference.outputs.get("leaks", []))
+    leaks = [line for line in facts.outputs.get("leaks", []) if "unreferenced object" in line]
+    assert len(leaks) <= known.count("unreferenced object"), "\n".join(facts.outputs["leaks"])
