@@ -399,6 +399,7 @@ static int cmd_twice(char *args, struct kind *kind, struct cpumask *scratch)
 #ifdef KTHREAD_HAS_AFFINE_PREFERRED_UPDATE
 static int cmd_update(char *args, struct kind *kind, struct cpumask *scratch)
 {
+	const struct kind unbound = { .type = KIND_UNBOUND };
 	unsigned int updated = 0, failed = 0;
 	int ret, error = 0, none;
 	struct task_struct *task;
@@ -406,6 +407,10 @@ static int cmd_update(char *args, struct kind *kind, struct cpumask *scratch)
 
 	if (parse_mask(args, kind->mask))
 		return fail(-EINVAL, "use: update LIST");
+	/* Before anything is changed. */
+	task = create(&unbound, 0, scratch, sleeper, NULL);
+	if (IS_ERR(task))
+		return fail(PTR_ERR(task), "cannot create a thread");
 	list_for_each_entry(load, &loads, list) {
 		if (load->type != KIND_PREF && load->type != KIND_PREFS)
 			continue;
@@ -419,10 +424,6 @@ static int cmd_update(char *args, struct kind *kind, struct cpumask *scratch)
 		cond_resched();
 	}
 
-	kind->type = KIND_UNBOUND;
-	task = create(kind, 0, scratch, sleeper, NULL);
-	if (IS_ERR(task))
-		return fail(PTR_ERR(task), "cannot create a thread");
 	wake_up_process(task);
 	none = kthread_affine_preferred_update(task, kind->mask);
 	kthread_stop(task);
