@@ -17,6 +17,7 @@ import datetime
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "boot"))
@@ -45,12 +46,76 @@ class CountingMachine(vm.Machine):
 MACHINE = CountingMachine(smp=4, nodes=1, memory=1024)
 
 
-def measure(image: Path, log: Path, append: str) -> figures.Figures:
+def measure(
+    image: Path, log: Path, append: str, machine: CountingMachine = MACHINE
+) -> figures.Figures:
     """Boots an image and returns its figures."""
     guest = vm.Guest(image / "bzImage", image / "initrd", append)
     # tcg is one thread for all CPUs, without which -icount does not work.
-    console = vm.boot(guest, MACHINE, log, accel="tcg", timeout=TIMEOUT)
+    console = vm.boot(guest, machine, log, accel="tcg", timeout=TIMEOUT)
     return figures.read_console(console.text)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One boot for the step over something that grows.
+
+    `axis` is what grows: threads, masks or cpus. The figures are called
+    `scale/AXIS/GO/CASE/NUMBER`.
+    """
+
+    axis: str
+    machine: CountingMachine
+    words: str
+
+    @property
+    def append(self) -> str:
+        """More for the kernel command line."""
+        return f"{BOOT} kcbench.only=steps kcbench.repeat=3 {self.words}"
+
+    def renamed(self, measured: figures.Figures) -> figures.Figures:
+        """Returns the steps under their names of this series."""
+        renamed = {}
+        for name, value in measured.items():
+            step, _, rest = name.partition("/")
+            if step == "step":
+                case, _, number = rest.rpartition("/")
+                number = str(self.machine.smp) if self.axis == "cpus" else number
+                renamed[f"scale/{self.axis}/{case}/{number}"] = value
+        return renamed
+
+
+SERIES = (
+    Series(
+        "threads",
+        CountingMachine(smp=4, nodes=1, memory=3072),
+        "kcbench.cases=stay,back kcbench.counts=64,256,1024,4096,16384,32768",
+    ),
+    Series(
+        "masks",
+        CountingMachine(smp=16, nodes=1, memory=1536),
+        "kcbench.cases=masks kcbench.masks=1,16,256,1024,4096 kcbench.threads=8192",
+    ),
+    *(
+        Series(
+            "cpus",
+            CountingMachine(smp=smp, nodes=1, memory=1024),
+            "kcbench.cases=stay,back kcbench.counts=1024",
+        )
+        for smp in (4, 8, 16, 32, 64)
+    ),
+)
+
+
+def scale(image: Path, side: str, results: Path) -> figures.Figures:
+    """Boots an image for every series and returns the figures of all."""
+    found: figures.Figures = {}
+    for series in SERIES:
+        name = f"{series.axis}-{series.machine.smp}"
+        print(f"    {side}, {series.axis}, {series.machine.smp} CPUs ...", flush=True)
+        log = results / f"bench-{side}-{name}.log"
+        found |= series.renamed(measure(image, log, series.append, series.machine))
+    return found
 
 
 def report(results: dict[str, object]) -> str:
@@ -68,6 +133,10 @@ def report(results: dict[str, object]) -> str:
             "of the patched kernel, which differ only in their layout. The step is the state "
             "`kthreads:online` of",
             "CPU hotplug, from the tracepoint cpuhp_enter to cpuhp_exit.",
+            "",
+            "Over threads, distinct preferences and CPUs:",
+            "",
+            "![what the step costs](results.svg)",
             "",
             figures.table(results["base"], results["patched"]),
             "",
@@ -96,11 +165,12 @@ def run_measure(args: argparse.Namespace) -> int:
         log = args.results / f"bench-{side}-{number}.log"
         print(f"    {side} {number}: {image} ...", flush=True)
         runs[side].append(measure(image, log, append))
+    scales = {side: scale(images[0], side, args.results) for side, images in sides.items()}
     results = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "command": args.command_line,
         "runs": runs,
-        **{side: figures.medians(values) for side, values in runs.items()},
+        **{side: figures.medians(values) | scales[side] for side, values in runs.items()},
     }
     args.results.mkdir(parents=True, exist_ok=True)
     write(args.results / "bench.json", json.dumps(results, indent=1) + "\n")

@@ -216,6 +216,16 @@ def _order(name: str) -> tuple[list[str], int]:
 
 
 TITLES = {
+    "scale/threads/online/stay": "step online by threads, none has to move",
+    "scale/threads/online/back": "step online by threads, all must come back",
+    "scale/threads/offline/stay": "step offline by threads, none has to move",
+    "scale/threads/offline/back": "step offline by threads, all must leave",
+    "scale/masks/online/masks": "step online by distinct preferences of 8,192 threads",
+    "scale/masks/offline/masks": "step offline by distinct preferences of 8,192 threads",
+    "scale/cpus/online/stay": "step online by CPUs, 1,024 threads, none has to move",
+    "scale/cpus/online/back": "step online by CPUs, 1,024 threads, all must come back",
+    "scale/cpus/offline/stay": "step offline by CPUs, 1,024 threads, none has to move",
+    "scale/cpus/offline/back": "step offline by CPUs, 1,024 threads, all must leave",
     "step/online/stay": "step online, none has to move",
     "step/online/back": "step online, all must come back",
     "step/online/none": "step online, all without a preference",
@@ -236,7 +246,7 @@ TITLES = {
 def table(base: Mapping[str, float], patched: Mapping[str, float]) -> str:
     """Returns a markdown table of all figures."""
     rows = [
-        "| what | managed kthreads | unpatched | patched | patched / unpatched |",
+        "| what | number | unpatched | patched | patched / unpatched |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name in sorted({*base, *patched}, key=_order):

@@ -89,6 +89,35 @@ def test_the_report_says_when_how_and_over_how_many_images() -> None:
 def test_the_guest_takes_every_parameter_that_it_is_given() -> None:
     """A parameter under another name would be ignored in silence."""
     script = GUEST.read_text()
-    for word in ("kcbench.counts=", "kcbench.rounds=", "kcbench.repeat="):
+    for word in (
+        "kcbench.counts=",
+        "kcbench.rounds=",
+        "kcbench.repeat=",
+        "kcbench.cases=",
+        "kcbench.masks=",
+        "kcbench.threads=",
+        "kcbench.only=",
+    ):
         assert word in script
         assert word in Path(sys.modules["bench"].__file__).read_text()
+
+
+def test_a_series_has_the_steps_by_what_grows() -> None:
+    """The number is that of the threads or preferences, or else that of the machine's CPUs."""
+    measured = {"step/online/stay/1024": 7.0, "step/offline/back/64": 8.0, "boot/init": 9.0}
+    by_axis = {series.axis: series.renamed(measured) for series in bench.SERIES}
+    assert by_axis["threads"] == {
+        "scale/threads/online/stay/1024": 7.0,
+        "scale/threads/offline/back/64": 8.0,
+    }
+    assert by_axis["cpus"]["scale/cpus/online/stay/64"] == 7.0
+    names = [(series.axis, series.machine.smp) for series in bench.SERIES]
+    assert len(set(names)) == len(names), "two series write the same log"
+
+
+def test_every_series_has_a_title() -> None:
+    """A table without would have the names of figures in it."""
+    for series in bench.SERIES:
+        case = "masks" if series.axis == "masks" else "stay"
+        for name in series.renamed({f"step/online/{case}/8": 1.0}):
+            assert name.rpartition("/")[0] in bench.figures.TITLES

@@ -1099,7 +1099,6 @@ static int start_helpers(const char *arg)
 static pid_t children[MAX_CHILDREN];
 static int child_count;
 
-/* Shared with the children: they are to come to their end. */
 /* What the children of a step share; each counts what it does itself. */
 static struct shared {
 	volatile bool stopping;
