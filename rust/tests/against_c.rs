@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use kthread_cpus_oracle::{
     compare, inputs,
-    lists::{self, Random},
+    lists::{self, Rng},
     model::{self, Arithmetic},
     with_c, with_rust, Agreement,
 };
@@ -17,7 +17,7 @@ fn agreement(text: &[u8], nbits: u32) -> Agreement {
 
 #[test]
 fn random_lists() {
-    let mut random = Random::new(0);
+    let mut random = Rng::with_seed(0);
     let (mut valid, mut wraps) = (0, 0);
 
     for _ in 0..100_000 {
@@ -79,7 +79,7 @@ fn the_model_wraps_only_where_c_does() {
     assert_eq!(exact, model::parse(b"0-7:1/2", 8, Arithmetic::Wraps));
     assert_eq!(exact, Ok(vec![0x55]));
 
-    let mut random = Random::new(7);
+    let mut random = Rng::with_seed(7);
     for _ in 0..20_000 {
         let (text, nbits) = lists::list(&mut random);
         let wraps = model::parse(&text, nbits, Arithmetic::Wraps);

@@ -136,7 +136,7 @@ def report(results: dict[str, object]) -> str:
             "",
             "Over threads, distinct preferences and CPUs:",
             "",
-            "![what the step costs](results.svg)",
+            "![what the step costs](bench.svg)",
             "",
             figures.table(results["base"], results["patched"]),
             "",

@@ -41,24 +41,19 @@
  */
 #define _GNU_SOURCE
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/loop.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
+
+#include "guest.h"
 
 #define TRACEFS "/sys/kernel/tracing"
 #define CPUS "/sys/devices/system/cpu"
@@ -86,18 +81,6 @@
 #define POKE_PAUSE_US 3000
 
 typedef uint64_t cpus_t;
-
-static void die(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("steps: ", stderr);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-	va_end(args);
-	exit(2);
-}
 
 static void *grow(void *old, size_t count, size_t size)
 {
@@ -182,19 +165,6 @@ static bool read_file(const char *path, char *text, size_t size)
 	}
 	text[got > 0 ? got : 0] = '\0';
 	return got > 0;
-}
-
-/* Returns 0 or an errno. */
-static int write_file(const char *path, const char *value)
-{
-	int error = 0, fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return errno;
-	if (write(fd, value, strlen(value)) < 0)
-		error = errno;
-	close(fd);
-	return error;
 }
 
 static cpus_t read_cpus(const char *path)

@@ -8,7 +8,7 @@ use std::{env, process::ExitCode};
 
 use kthread_cpus_oracle::{
     compare,
-    lists::{self, Random},
+    lists::{self, Rng},
     with_rust, Agreement,
 };
 
@@ -16,7 +16,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = env::args().skip(1);
     let count: u64 = args.next().map_or(Ok(1_000_000), |arg| arg.parse())?;
     let seed = args.next().map_or(Ok(1), |arg| arg.parse())?;
-    let mut random = Random::new(seed);
+    let mut random = Rng::with_seed(seed);
     let (mut valid, mut wraps) = (0u64, 0u64);
 
     for _ in 0..count {
