@@ -31,6 +31,7 @@ help:
 	@echo '  make check    patches, sources and tree agree; checkpatch, rustfmt, clippy, host lints'
 	@echo '  make bisect   after each patch: build with the option on and off, boot both (long)'
 	@echo '  make configs  the series in kernels of other kinds: RT, no NUMA, no Rust, ... (long)'
+	@echo '  make review   sparse, coccinelle, kernel-doc, rustdoc and htmldocs on what the series adds (long)'
 	@echo '  make torture  the list is changed at random while CPUs, partitions and threads change (long)'
 	@echo '  make broad    a kernel with many subsystems at work: every kernel thread accounted for (long)'
 	@echo '  make fuzz     the parser against the C one of the kernel source'
@@ -46,11 +47,12 @@ help:
 	@echo '  APPEND="..."       more for the kernel command line'
 	@echo '  ACCEL=auto         auto, kvm or tcg; auto takes KVM only when a probe boots with it'
 	@echo 'Variables of make kernel:'
-	@echo '  CONFIG=on          on, off, kunit, base (without the option, unpatched trees too), clippy'
+	@echo '  CONFIG=on          on, off, kunit, kcsan, base (without the option, unpatched trees too), clippy'
 	@echo 'Variables of make configs:'
 	@echo '  CONFIGS="..."      only these (scripts/configs has them all)'
 	@echo 'Variables of make torture:'
-	@echo '  CHANGES=10000      how often the list is changed, or FOR=10m; SEED=1 chooses the random numbers'
+	@echo '  CHANGES=10000      how often the list is changed, or FOR=10m; SEED=1 chooses the random numbers;'
+	@echo '                     CONFIG=kcsan takes the kernel that looks for data races'
 	@echo 'Variables of make fuzz:'
 	@echo '  FOR=60s            how long'
 	@echo 'Variables of make bench:'
@@ -66,7 +68,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs torture broad fuzz bench tool clean distclean
+.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs review torture broad fuzz bench tool clean distclean
 setup:
 	@scripts/setup test
 
@@ -102,6 +104,9 @@ bisect: setup tree
 
 configs: setup tree
 	@scripts/configs $(CONFIGS)
+
+review: setup tree
+	@scripts/review
 
 torture: setup tree
 	@scripts/torture

@@ -43,6 +43,9 @@ class CountingMachine(vm.Machine):
         return [*super().arguments(), *LOCK_STEP, *CLOCK]
 
 
+# Both parsers are in both guests, as each kernel compiles them.
+LANGUAGES = {"base": "c", "patched": "rust"}
+
 MACHINE = CountingMachine(smp=4, nodes=1, memory=1024)
 
 
@@ -121,6 +124,7 @@ def scale(image: Path, side: str, results: Path) -> figures.Figures:
 def report(results: dict[str, object]) -> str:
     """Returns the markdown report of bench.json."""
     runs = results["runs"]
+    kernels, parsers = figures.tables(results["base"], results["patched"])
     return "\n".join(
         [
             "<!-- SPDX-License-Identifier: GPL-2.0 -->",
@@ -138,7 +142,12 @@ def report(results: dict[str, object]) -> str:
             "",
             "![what the step costs](bench.svg)",
             "",
-            figures.table(results["base"], results["patched"]),
+            kernels,
+            "",
+            "To parse a CPU list, with `bitmap_parselist()` and with the parser of the series, in "
+            "the guest:",
+            "",
+            parsers,
             "",
         ]
     )
@@ -164,7 +173,8 @@ def run_measure(args: argparse.Namespace) -> int:
     for side, number, image in sorted(turns, key=lambda turn: turn[1]):
         log = args.results / f"bench-{side}-{number}.log"
         print(f"    {side} {number}: {image} ...", flush=True)
-        runs[side].append(measure(image, log, append))
+        measured = measure(image, log, append)
+        runs[side].append(figures.side_of(measured, LANGUAGES[side]))
     scales = {side: scale(images[0], side, args.results) for side, images in sides.items()}
     results = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
@@ -175,7 +185,7 @@ def run_measure(args: argparse.Namespace) -> int:
     args.results.mkdir(parents=True, exist_ok=True)
     write(args.results / "bench.json", json.dumps(results, indent=1) + "\n")
     write(args.results / "bench.md", report(results))
-    print(figures.table(results["base"], results["patched"]))
+    print("\n\n".join(figures.tables(results["base"], results["patched"])))
     return 0
 
 

@@ -18,6 +18,7 @@ STEP_LINE = re.compile(
     r"trace go=(?P<go>\w+) case=(?P<case>\w+) count=(?P<count>\d+) "
     r".*\s(?P<time>\d+): cpuhp_(?P<edge>enter|exit): +cpu: (?P<cpu>\d+) "
 )
+PARSER_LINE = re.compile(r"parser bits=(\d+) c=(\d+) rust=(\d+) name=(.*)")
 BOOT_LINE = re.compile(r"boot \[ *(\d+)\.(\d{6})\] Run \S+ as init process$")
 
 
@@ -98,6 +99,30 @@ def boot_cost(lines: Iterable[str]) -> Figures:
     raise BadOutput("the guest does not say when it was started")
 
 
+def parser_costs(lines: Iterable[str]) -> Figures:
+    """Returns the costs of both parsers for each list: `LANGUAGE/parser/NAME/BITS`."""
+    costs = {}
+    for line in lines:
+        if line.startswith("parser "):
+            match = PARSER_LINE.fullmatch(line)
+            if match is None:
+                raise BadOutput(f"not the cost of a list: {line}")
+            bits, c, rust, name = match.groups()
+            costs[f"c/parser/{name}/{bits}"] = float(c)
+            costs[f"rust/parser/{name}/{bits}"] = float(rust)
+    return costs
+
+
+def side_of(measured: Mapping[str, float], language: str) -> Figures:
+    """Returns the figures of one side: of the parsers only the one in that language."""
+    others = {"c": "rust/", "rust": "c/"}[language]
+    return {
+        name.removeprefix(f"{language}/"): value
+        for name, value in measured.items()
+        if not name.startswith(others)
+    }
+
+
 def memory_costs(lines: Iterable[str]) -> Figures:
     """Returns the bytes that a thread has allocated and keeps, for each kind."""
     costs = {}
@@ -117,7 +142,7 @@ def read_console(console: str) -> Figures:
     figures = step_costs(lines)
     if not figures:
         raise BadOutput("no step was traced")
-    return figures | crs_costs(lines) | boot_cost(lines) | memory_costs(lines)
+    return figures | crs_costs(lines) | boot_cost(lines) | memory_costs(lines) | parser_costs(lines)
 
 
 def medians(runs: Iterable[Mapping[str, float]]) -> Figures:
@@ -156,12 +181,15 @@ class Limit:
         return patched[name] / base[other]
 
 
-# The limits of the issue "The affinity engine in Rust", part "Done when".
+# The limits of the issues "The affinity engine in Rust" and "Proof", parts "Done when".
 LIMITS = (
     Limit(r"step/online/(stay|none)/8192", "figure", 3000, "none of 8,192 threads has to move"),
     Limit(r"step/online/back/[1-9]\d*", "ratio", 1.0, "no more than mainline when all must move"),
     Limit(r"crs/\w+/\d+", "ratio", 1.03, "create + run + stop"),
     Limit(r"boot/init", "ratio", 1.01, "boot to init"),
+    # Of a list without a CPU, all there is to do is to zero the mask.
+    Limit(r"parser/(?!\(empty\)|,).*", "ratio", 0.8, "Rust against C"),
+    Limit(r"parser/0-8191:1/2/8192", "ratio", 0.05, "Rust does not go from group to group"),
     Limit(
         r"memory/\w+",
         "more",
@@ -243,20 +271,48 @@ TITLES = {
 }
 
 
-def table(base: Mapping[str, float], patched: Mapping[str, float]) -> str:
+def is_parser(name: str) -> bool:
+    """Whether a figure is of the parsers: C's is the unpatched one, and Rust's the patched."""
+    return name.startswith("parser/")
+
+
+def _title(name: str) -> tuple[str, str]:
+    """Returns what a figure is called in a table, and its number."""
+    head, _, last = name.rpartition("/")
+    if is_parser(name):
+        return f"`{head.removeprefix('parser/')}`", last
+    return (TITLES[name], "") if name in TITLES else (TITLES.get(head, name), last)
+
+
+def table(
+    base: Mapping[str, float],
+    patched: Mapping[str, float],
+    columns: tuple[str, str, str, str] = ("what", "number", "unpatched", "patched"),
+) -> str:
     """Returns a markdown table of all figures."""
     rows = [
-        "| what | number | unpatched | patched | patched / unpatched |",
+        f"| {' | '.join(columns)} | {columns[3]} / {columns[2]} |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name in sorted({*base, *patched}, key=_order):
-        head, _, last = name.rpartition("/")
-        title, count = (TITLES.get(name), "") if name in TITLES else (TITLES.get(head), last)
+        title, count = _title(name)
         ratio = "n/a"
         if base.get(name) and name in patched:
             ratio = f"{patched[name] / base[name]:.4g}"
         rows.append(
-            f"| {title or name} | {f'{int(count):,}' if count.isdigit() else count} | "
+            f"| {title} | {f'{int(count):,}' if count.isdigit() else count} | "
             f"{_cell(base.get(name))} | {_cell(patched.get(name))} | {ratio} |"
         )
     return "\n".join(rows)
+
+
+def tables(base: Mapping[str, float], patched: Mapping[str, float]) -> tuple[str, str]:
+    """Returns the table of the kernels, and that of the parsers."""
+
+    def part(figures: Mapping[str, float], *, parsers: bool) -> Figures:
+        return {name: value for name, value in figures.items() if is_parser(name) == parsers}
+
+    return (
+        table(part(base, parsers=False), part(patched, parsers=False)),
+        table(part(base, parsers=True), part(patched, parsers=True), ("list", "bits", "C", "Rust")),
+    )

@@ -16,8 +16,9 @@ from collections.abc import Sequence as List
 from dataclasses import replace
 from pathlib import Path
 
+import races
 import vm
-from facts import Facts, FactsError, new_complaints, parse
+from facts import Facts, FactsError, LogLine, complaints, parse
 from moves import surprises
 from sequences import torture
 from vm import Machine
@@ -34,12 +35,39 @@ def boot(args: argparse.Namespace, append: str, name: str, timeout: float) -> vm
     return vm.boot(guest, Machine(), log, accel=args.accel, timeout=timeout)
 
 
+def said(facts: Facts) -> tuple[set[races.Race], set[str]]:
+    """Returns the data races that the kernel has reported, and what else it complains about."""
+    found: set[races.Race] = set()
+    other: list[LogLine] = []
+    for log in (facts.log, facts.klog):
+        reports, rest = races.split(log)
+        found.update(reports)
+        other += rest
+    return found, set(complaints(other))
+
+
+def judge(
+    args: argparse.Namespace, facts: Facts, plain: Facts, ours: frozenset[str]
+) -> tuple[list[str], int]:
+    """Returns what this kernel complains about and `plain` does not, and how many data races
+    it has reported that are mainline's, as none of `ours` has a part in them."""
+    reports, other = said(facts)
+    mine = {race.title for race in reports if race.touches(ours)}
+    theirs = {race.title for race in reports} - mine
+    if theirs:
+        with (vm.LOGS / f"torture-{args.config}-races.txt").open("a") as file:
+            file.writelines(f"{title}\n" for title in sorted(theirs))
+    found = sorted(mine) + sorted(other - said(plain)[1])
+    return [f"in the log: {text}" for text in found], len(theirs)
+
+
 def run(
-    args: argparse.Namespace, changes: int, seed: int, plain: Facts
+    args: argparse.Namespace, changes: int, seed: int, plain: Facts, ours: frozenset[str]
 ) -> tuple[list[str], dict[str, int]]:
     """Boots once and returns everything that is not as it must be, and what was counted.
 
-    `plain` is what this kernel tells when nothing is done.
+    `plain` is what this kernel tells when nothing is done, and `ours` are the functions in
+    which a data race is a failure.
     """
     rounds = -(-changes // CHANGES_PER_ROUND)
     sequence = torture(-(-changes // rounds), rounds, seed)
@@ -47,11 +75,13 @@ def run(
     console = boot(args, sequence.boot.append, str(seed), sequence.timeout)
     facts = parse(console.text)
     counted = counts(facts)
+    complained, others = judge(args, facts, plain, ours)
+    if ours:
+        counted["races of mainline"] = others
     print(f"    seed {seed}: {console.seconds:.0f} s, {words(counted)} ({console.log})", flush=True)
     # Where bound threads are without the option is none of this.
     found = surprises(sequence, facts, facts)
-    found += [f"in the log: {text}" for text in new_complaints(facts, plain)]
-    return found, counted
+    return found + complained, counted
 
 
 def shares(changes: int, until: float | None) -> Iterator[int]:
@@ -88,6 +118,13 @@ def main(argv: List[str] | None = None) -> int:
     parser.add_argument("--config", default="kunit", help="the kernel: build/out/CONFIG (kunit)")
     parser.add_argument("--kernel", type=Path, help="another one")
     parser.add_argument("--initrd", type=Path, help="another guest, with the module kcload")
+    parser.add_argument(
+        "--objects",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="with KCSAN: data races in their functions are failures",
+    )
     parser.add_argument("--accel", choices=vm.ACCELS, default="auto")
     args = parser.parse_args(argv)
     if args.changes < 1 or (args.seconds is not None and args.seconds < 1):
@@ -103,8 +140,9 @@ def main(argv: List[str] | None = None) -> int:
     try:
         console = boot(args, "kunit.enable=0 kcguest.do=wait:0", "plain", vm.BOOT_TIMEOUT * 4)
         plain = parse(console.text)
+        ours = races.functions_of(args.objects)
         for changes in shares(args.changes, until if args.seconds else None):
-            found, counted = run(args, changes, seed, plain)
+            found, counted = run(args, changes, seed, plain, ours)
             for text in found:
                 print(f"      - {text}")
             failed += bool(found)

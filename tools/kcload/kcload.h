@@ -29,4 +29,7 @@ int command_fail(struct seq_buf *result, int error, const char *text);
 int kcwork_init(void);
 void kcwork_exit(void);
 
+int kcparse_init(void);
+void kcparse_exit(void);
+
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * kcload: kernel threads on demand, for the boot scenarios and the benchmark.
- * Work for workqueues is in work.c.
+ * Work for workqueues is in work.c, and the two parsers of CPU lists in parse.c.
  *
  * One line written to /proc/kcload is one command, which has ended when the
  * write returns; a read gives the results of the last one as KEY=VALUE words.
@@ -438,6 +438,28 @@ static int cmd_update(char *args, struct kind *kind, struct cpumask *scratch)
 }
 #endif
 
+/* --- leak ---------------------------------------------------------------- */
+
+/* More than one: a pointer to the last may be left on a stack. */
+#define LEAKED	16
+
+static int cmd_leak(char *args, struct kind *kind, struct cpumask *scratch)
+{
+	void *volatile lost;
+	unsigned int i;
+
+	if (args)
+		return fail(-EINVAL, "use: leak");
+	for (i = 0; i < LEAKED; i++) {
+		lost = kmalloc(64, GFP_KERNEL);
+		if (!lost)
+			return fail(-ENOMEM, "no memory to lose");
+	}
+	lost = NULL;
+	seq_buf_printf(&result, "leaked=%u\n", LEAKED);
+	return 0;
+}
+
 /* --- storm --------------------------------------------------------------- */
 
 enum storm_count {
@@ -792,6 +814,7 @@ static const struct {
 	{ "storm", cmd_storm },
 	{ "twice", cmd_twice },
 	{ "update", cmd_update },
+	{ "leak", cmd_leak },
 };
 
 static int run_command(char *line)
@@ -806,7 +829,7 @@ static int run_command(char *line)
 		if (!strcmp(name, commands[i].name))
 			break;
 	if (i == ARRAY_SIZE(commands))
-		return fail(-EINVAL, "no such command; there are: add del wake crs storm twice update");
+		return fail(-EINVAL, "no such command; there are: add del wake crs storm twice update leak");
 
 	if (!zalloc_cpumask_var(&kind.mask, GFP_KERNEL))
 		return fail(-ENOMEM, "no memory for a mask");
@@ -834,18 +857,27 @@ static int __init kcload_init(void)
 
 	if (ret)
 		return ret;
+	ret = kcparse_init();
+	if (ret)
+		goto no_parse;
 	seq_buf_init(&result, result_text, sizeof(result_text));
-	if (!command_file_create(&kcload_file)) {
-		kcwork_exit();
-		return -ENOMEM;
-	}
+	ret = command_file_create(&kcload_file) ? 0 : -ENOMEM;
+	if (ret)
+		goto no_file;
 	return 0;
+
+no_file:
+	kcparse_exit();
+no_parse:
+	kcwork_exit();
+	return ret;
 }
 
 static void __exit kcload_exit(void)
 {
 	command_file_remove(&kcload_file);
 	stop_loads(0);
+	kcparse_exit();
 	kcwork_exit();
 }
 

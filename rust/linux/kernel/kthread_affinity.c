@@ -115,7 +115,7 @@ void kthread_affinity_start(struct kthread *self)
  * but rather a preference that can be constrained by CPU isolation or CPU hotplug.
  * Must be called before the first wakeup of the kthread.
  *
- * Returns 0 if the affinity has been applied, -EBUSY if it has a preferred mask
+ * Return: 0 if the affinity has been applied, -EBUSY if it has a preferred mask
  * already, -EINVAL if it has run or -ENOMEM; nothing has changed then.
  */
 int kthread_affine_preferred(struct task_struct *p, const struct cpumask *mask)
@@ -167,7 +167,7 @@ EXPORT_SYMBOL_GPL(kthread_affine_preferred);
  * For when the CPUs that the owner of @p takes care of have changed. The caller
  * sees to it that @p does not exit meanwhile. May sleep.
  *
- * Returns 0 if the affinity has been applied, -EINVAL if @p has no preference
+ * Return: 0 if the affinity has been applied, -EINVAL if @p has no preference
  * or is bound, or -ENOMEM; nothing has changed then.
  */
 int kthread_affine_preferred_update(struct task_struct *p, const struct cpumask *mask)

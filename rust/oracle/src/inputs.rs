@@ -3,6 +3,7 @@
 //! The lists that the two parsers are measured on.
 
 /// A list to measure.
+#[derive(Clone)]
 pub struct Input {
     /// What it is called in a table.
     pub name: String,

@@ -24,8 +24,9 @@ def results(crs: float) -> dict[str, object]:
         "crs/unbound/0": 50000.0,
         "boot/init": 1e9,
         "memory/unbound": 7386.0,
+        "parser/0-8191:1/2/8192": 40000.0,
     }
-    patched = base | {"crs/unbound/0": crs}
+    patched = base | {"crs/unbound/0": crs, "parser/0-8191:1/2/8192": 2000.0}
     patched |= {"step/online/stay/8192": 1000.0, "step/online/none/8192": 1000.0}
     return {
         "date": "2026-01-01",

@@ -110,6 +110,30 @@ def test_the_time_of_boot_is_in_nanoseconds() -> None:
         figures.boot_cost([])
 
 
+def test_parsers() -> None:
+    """Each list has a figure for both languages, of which a side of the comparison has one."""
+    lines = ["parser bits=8 c=200 rust=100 name= 0 , 3 ", "parser bits=64 c=9 rust=3 name=0-7:1/2"]
+    costs = figures.parser_costs(lines)
+    assert figures.side_of(costs | {"boot/init": 1.0}, "c") == {
+        "parser/ 0 , 3 /8": 200.0,
+        "parser/0-7:1/2/64": 9.0,
+        "boot/init": 1.0,
+    }
+    assert figures.side_of(costs, "rust") == {"parser/ 0 , 3 /8": 100.0, "parser/0-7:1/2/64": 3.0}
+    with pytest.raises(BadOutput):
+        figures.parser_costs(["parser bits=8 error=-22"])
+
+
+def test_the_parsers_have_a_table_of_their_own() -> None:
+    """It has the lists as they are written."""
+    base, patched = {"boot/init": 2.0, "parser/0-7:1/2/64": 9.0}, {"parser/0-7:1/2/64": 3.0}
+    kernels, parsers = figures.tables(base, patched)
+    assert "| boot to init |  | 2 | n/a | n/a |" in kernels
+    assert "parser" not in kernels
+    assert parsers.splitlines()[0] == "| list | bits | C | Rust | Rust / C |"
+    assert parsers.splitlines()[2:] == ["| `0-7:1/2` | 64 | 9 | 3 | 0.3333 |"]
+
+
 def test_memory_is_per_thread_and_needs_a_whole_trace() -> None:
     """A lost free would count as memory that is kept."""
     line = "memory kind=pref threads=1024 events=9 lost=0 bytes=2048"
@@ -155,9 +179,11 @@ def test_a_limit_with_nothing_to_compare_is_an_error() -> None:
         figures.check({}, {"x": 1}, [limit])
 
 
-def whole(crs: float = 50000.0, stay: float = 900.0) -> dict[str, float]:
+def whole(crs: float = 50000.0, stay: float = 900.0, parser: float = 0.5) -> dict[str, float]:
     """Returns figures that have one of everything."""
     return {
+        "parser/0-3/64": 200.0 * parser,
+        "parser/0-8191:1/2/8192": 4000.0 * parser,
         "step/online/stay/8192": stay,
         "step/online/none/8192": 900.0,
         "step/online/back/64": 40000.0,
@@ -170,17 +196,20 @@ def whole(crs: float = 50000.0, stay: float = 900.0) -> dict[str, float]:
 
 def test_the_limits_of_the_issue_are_all_found_and_can_fail() -> None:
     """Each limit has figures of that name."""
-    base = whole(stay=1598295.0)
+    base = whole(stay=1598295.0) | {"parser/0-3/64": 200.0, "parser/0-8191:1/2/8192": 40000.0}
     assert all(verdict.kept for verdict in figures.check(base, whole()))
     broken = [v.name for v in figures.check(base, whole(crs=51501.0)) if not v.kept]
     assert broken == ["crs/unbound/0"]
     broken = [v.name for v in figures.check(base, whole(stay=3001.0)) if not v.kept]
     assert broken == ["step/online/stay/8192"]
+    broken = [v.name for v in figures.check(base, whole(parser=0.81)) if not v.kept]
+    assert broken == ["parser/0-3/64", "parser/0-8191:1/2/8192"]
 
 
 def test_the_step_with_no_thread_has_no_limit_of_its_own() -> None:
     """With no thread, none must come back."""
-    base, patched = whole() | {"step/online/back/0": 1.0}, whole() | {"step/online/back/0": 2.0}
+    base, patched = whole(parser=10.0), whole()
+    base["step/online/back/0"], patched["step/online/back/0"] = 1.0, 2.0
     assert all(verdict.kept for verdict in figures.check(base, patched))
 
 

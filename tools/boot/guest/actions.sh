@@ -201,12 +201,12 @@ do_faults() {
 	return $status
 }
 
-# leaks: the memory that nothing points at (kmemleak=on), looked for twice: what is
-# young may be on its way
+# leaks[:WORD]: the memory that nothing points at (kmemleak=on), looked for twice, as
+# what is young may be on its way; told as that of leaks or leaks-WORD
 do_leaks() {
 	local file=/sys/kernel/debug/kmemleak
 	echo scan >$file && sleep 5 && echo scan >$file && cat $file >/run/leaks || return
-	output_of leaks /run/leaks
+	output_of "leaks${1:+-$1}" /run/leaks
 }
 
 # insmod:FILE

@@ -51,6 +51,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "guest.h"
@@ -1072,7 +1073,8 @@ static int child_count;
 /* What the children of a step share; each counts what it does itself. */
 static struct shared {
 	volatile bool stopping;
-	unsigned int hotplug, partitions, workqueues, work, kthreads, placed, helpers;
+	unsigned int hotplug, partitions, workqueues, work, kthreads, bound, parked, stopped,
+		placed, helpers, modules;
 } *shared;
 
 /* Starts a child on @cpus (0: anywhere) that calls @function with @value. */
@@ -1369,13 +1371,23 @@ static int torture_work(unsigned int value)
 	return error ?: write_file("/proc/kcwork", "use");
 }
 
-/* Of the last storm. */
-static unsigned int kthreads_created(void)
+/* Adds what the last storm has done. */
+static void count_storm(void)
 {
-	char text[1024];
+	char text[1024], *rest = text, *word;
+	unsigned int count;
 
 	read_file("/proc/kcload", text, sizeof(text));
-	return strncmp(text, "created=", 8) ? 0 : atoi(text + 8);
+	while ((word = strsep(&rest, " \n"))) {
+		if (sscanf(word, "created=%u", &count) == 1)
+			shared->kthreads += count;
+		else if (sscanf(word, "bound=%u", &count) == 1)
+			shared->bound += count;
+		else if (sscanf(word, "parked=%u", &count) == 1)
+			shared->parked += count;
+		else if (sscanf(word, "stopped=%u", &count) == 1)
+			shared->stopped += count;
+	}
 }
 
 static int torture_threads(unsigned int value)
@@ -1387,7 +1399,7 @@ static int torture_threads(unsigned int value)
 	while (!error && !shared->stopping) {
 		snprintf(text, sizeof(text), "storm 1 %u", below(1u << 16));
 		error = write_file("/proc/kcload", text);
-		shared->kthreads += kthreads_created();
+		count_storm();
 		/* It takes all the time that there is. */
 		sleep(1 + below(2));
 	}
@@ -1422,6 +1434,30 @@ static int torture_helpers(unsigned int value)
 		usleep(below(20000));
 	}
 	return 0;
+}
+
+/* A module with kernel threads comes and goes, and now and then fails to come. */
+static int torture_modules(unsigned int value)
+{
+	const int file = open("/kc/kcbrief.ko", O_RDONLY | O_CLOEXEC);
+	int error = file < 0 ? errno : 0;
+
+	seed(value, 8);
+	while (!error && !shared->stopping) {
+		const bool fail = !below(4);
+
+		error = syscall(SYS_finit_module, file, fail ? "fail=1" : "", 0) ? errno : 0;
+		if (fail) {
+			/* That it loads although it is to fail is wrong as well. */
+			error = error == ENOMEM ? 0 : error ?: EEXIST;
+		} else if (!error) {
+			usleep(below(20000));
+			error = syscall(SYS_delete_module, "kcbrief", O_NONBLOCK) ? errno : 0;
+		}
+		shared->modules++;
+		usleep(below(20000));
+	}
+	return error;
 }
 
 /* Random CPUs in one of the ways to write them. */
@@ -1502,9 +1538,11 @@ static void tell_torture(void)
 	const size_t length = strlen(result);
 
 	snprintf(result + length, sizeof(result) - length,
-		 " hotplug=%u partitions=%u workqueues=%u work=%u kthreads=%u placed=%u helpers=%u",
+		 " hotplug=%u partitions=%u workqueues=%u work=%u kthreads=%u bound=%u parked=%u"
+		 " stopped=%u placed=%u helpers=%u modules=%u",
 		 shared->hotplug, shared->partitions, shared->workqueues, shared->work,
-		 shared->kthreads, shared->placed, shared->helpers);
+		 shared->kthreads, shared->bound, shared->parked, shared->stopped,
+		 shared->placed, shared->helpers, shared->modules);
 	memset(shared, 0, sizeof(*shared));
 }
 
@@ -1526,6 +1564,7 @@ static int step_torture(const char *arg)
 	start_child(torture_threads, value, 0);
 	start_child(torture_placement, value, 0);
 	start_child(torture_helpers, value, 0);
+	start_child(torture_modules, value, 0);
 	error = torture_changes(atoi(arg), value);
 	shared->stopping = true;
 	other = wait_for_children();

@@ -35,7 +35,8 @@ FAULTS = Boot(
 PLAIN = Boot(
     "kunit",
     Machine(),
-    f"{COMMON} kcguest.do=insmod:/kc/kcload.ko,debug,facts,leaks",
+    f"{COMMON} kcguest.do=insmod:/kc/kcload.ko,debug,facts,leaks,"
+    "write:/proc/kcload=leak,leaks:on-purpose",
     guest="kcload",
     timeout=900.0,
 )
@@ -51,6 +52,11 @@ def counts(facts: Facts) -> dict[str, dict[str, int]]:
         for match in matches
         if match
     }
+
+
+def leaks(facts: Facts, name: str = "leaks") -> int:
+    """Returns the number of objects that nothing points at."""
+    return sum("unreferenced object" in line for line in facts.outputs.get(name, []))
 
 
 @pytest.mark.parametrize("boot", [FAULTS], ids=["faults"])
@@ -87,6 +93,12 @@ def test_nothing_leaks(boot: Boot, plain: Boot, boots: Boots) -> None:
     assert set(new_complaints(facts, reference)) <= {ALLOC, TRACE}
     texts = [line.text for line in facts.log]
     assert sum(TRACE in text for text in texts) <= sum(ALLOC in text for text in texts)
-    known = "\n".join(reference.outputs.get("leaks", []))
-    leaks = [line for line in facts.outputs.get("leaks", []) if "unreferenced object" in line]
-    assert len(leaks) <= known.count("unreferenced object"), "\n".join(facts.outputs["leaks"])
+    assert leaks(facts) <= leaks(reference), "\n".join(facts.outputs["leaks"])
+
+
+@pytest.mark.parametrize("boot", [PLAIN], ids=["plain"])
+def test_leak_is_seen(boot: Boot, boots: Boots) -> None:
+    """So that it means something that none is found."""
+    facts = boots.facts(boot)
+    assert not facts.failed_actions
+    assert leaks(facts) < leaks(facts, "leaks-on-purpose")

@@ -8,9 +8,21 @@ from pathlib import Path
 
 import pytest
 
+import races
 import torture
 import vm
 
+RACE = """\
+{rule}
+BUG: KCSAN: data-race in {function} / other
+
+write to 0xffff888003ae1234 of 8 bytes by task 2 on cpu 1:
+ {function}+0x12/0x40
+
+read to 0xffff888003ae1234 of 8 bytes by task 3 on cpu 3:
+ other+0x81/0xf0
+{rule}
+"""
 FACTS = """\
 @kc begin version=1 kernel=7.3.4
 @kc step number=0 name=torture arg=a status=0 online=0-7 isolated= present=0-7
@@ -69,3 +81,26 @@ def test_failures(
 
     monkeypatch.setattr(vm, "boot", hang)
     assert torture.main(["--changes=10"]) == vm.GuestHung.status
+
+
+def test_races(
+    boots: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """A data race is a failure if it is in one of the objects, and counted if it is not."""
+    monkeypatch.setattr(vm, "LOGS", tmp_path)
+    monkeypatch.setattr(races, "functions_of", lambda _: frozenset({"ours"}))
+
+    def booted(function: str) -> int:
+        text = RACE.format(rule=races.RULE, function=function) + FACTS
+        console = vm.Console(text, Path("log"), "tcg", 1.0)
+        monkeypatch.setattr(vm, "boot", lambda *_args, **_options: console)
+        return torture.main(["--changes=10", "--config=kcsan", "--objects=a.o"])
+
+    assert booted("theirs") == 0
+    assert "races of mainline=1" in capsys.readouterr().out
+    assert (tmp_path / "torture-kcsan-races.txt").read_text() == "data-race in theirs / other\n"
+    assert booted("ours") == 1
+    assert "data-race in ours / other" in capsys.readouterr().out

@@ -115,8 +115,10 @@ int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class);
  * kthread_cpus_confines - Does kthread_cpus= confine a class of work?
  * @class: the class
  *
- * False until the option was read. Later it may become true when user space
- * sets the CPUs, but never false again. Any context.
+ * Later than at boot it may become true when user space sets the CPUs, but never
+ * false again. Any context.
+ *
+ * Return: whether it does; false until the option was read.
  */
 static inline bool kthread_cpus_confines(enum kthread_cpus_class class)
 {
@@ -144,9 +146,10 @@ static inline int kthread_cpus_affine(struct task_struct *p,
  * kthread_cpus_mask - The CPUs that a class of work is confined to
  * @class: the class
  *
- * Returns %cpu_kthread_mask, or all possible CPUs for a class that is not
- * confined. Isolated CPUs may be among them. Any context; the mask stays as it is
- * during an RCU read-side critical section.
+ * Isolated CPUs may be among them. Any context; the mask stays as it is during an
+ * RCU read-side critical section.
+ *
+ * Return: %cpu_kthread_mask, or all possible CPUs for a class that is not confined.
  */
 static inline const struct cpumask *kthread_cpus_mask(enum kthread_cpus_class class)
 {

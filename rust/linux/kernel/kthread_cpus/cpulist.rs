@@ -167,8 +167,16 @@ impl<'a> Mask<'a> {
         }
 
         // At most one group for every word.
-        for begin in (first..last + 1).step_by(group) {
-            self.fill(begin, begin + (used - 1).min(last - begin));
+        let mut begin = first;
+        loop {
+            // `begin <= last` and `used != 0`, so that none of these wraps.
+            let left = last.wrapping_sub(begin);
+
+            self.fill(begin, begin.wrapping_add(left.min(used.wrapping_sub(1))));
+            if left < group {
+                return;
+            }
+            begin = begin.wrapping_add(group);
         }
     }
 }
@@ -379,7 +387,7 @@ impl<'a> Reader<'a> {
     fn all(&mut self) -> Result<(), usize> {
         match self.text.get(self.at..) {
             Some([_, b'l' | b'L', b'l' | b'L', ..]) => {
-                self.go(self.at + 3);
+                self.go(self.at.wrapping_add(3));
                 Ok(())
             }
             _ => self.malformed(),
@@ -401,16 +409,28 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Takes a region with what is before it, or returns [`None`] at the end.
+    /// Takes the separators that are next.
     #[inline(always)]
-    fn next(&mut self) -> Result<Option<Region>, usize> {
-        if self.byte != 0 && is_separator(self.byte) {
+    fn separators(&mut self) {
+        // There are none or one as a rule.
+        for _ in 0..2 {
+            if !is_separator(self.byte) {
+                return;
+            }
+            self.advance();
+        }
+        if is_separator(self.byte) {
             self.go(skip_separators_out_of_line(self.text, self.at));
         }
-        match self.byte {
-            0 => Ok(None),
-            _ => self.region().map(Some),
-        }
+    }
+
+    /// Takes a region with the separators behind it.
+    #[inline(always)]
+    fn next(&mut self) -> Result<Region, usize> {
+        let region = self.region()?;
+
+        self.separators();
+        Ok(region)
     }
 
     /// Takes a region.
@@ -536,22 +556,31 @@ fn parse_rest(text: &[u8], at: usize, mask: &mut Mask<'_>) -> Result<(), Error> 
 #[inline(never)]
 fn parse_regions(text: &[u8], at: usize, mask: &mut Mask<'_>) -> Result<(), Error> {
     // The mask must not change before the last region is known to be good, and there is no memory
-    // for a second mask. So the first two regions are kept, which is all of most lists, and only
-    // the others are read twice.
-    let mut kept = [Region::NONE; 2];
+    // for a second mask. So the first regions are kept, which are all of most lists, and only the
+    // others are read twice.
+    let mut kept = [Region::NONE; 4];
     let mut count = 0;
     let mut reader = Reader::new(text, at, mask.nbits);
     let mut others = at;
 
-    while let Some(region) = reader.next().map_err(|offset| Error {
-        reason: reader.reason,
-        offset,
-    })? {
+    while reader.byte != 0 {
+        let region = reader.next().map_err(|offset| Error {
+            reason: reader.reason,
+            offset,
+        })?;
+
+        // Most lists are one region.
+        if count == 0 && reader.byte == 0 {
+            mask.clear();
+            mask.set(&region);
+            return Ok(());
+        }
         if let Some(slot) = kept.get_mut(count) {
             *slot = region;
             others = reader.at;
         }
-        count += 1;
+        // There are no more than bytes in the text.
+        count = count.wrapping_add(1);
     }
 
     mask.clear();
@@ -569,7 +598,8 @@ fn parse_regions(text: &[u8], at: usize, mask: &mut Mask<'_>) -> Result<(), Erro
 fn set_regions(text: &[u8], at: usize, mask: &mut Mask<'_>) {
     let mut reader = Reader::new(text, at, mask.nbits);
 
-    while let Ok(Some(region)) = reader.next() {
+    while reader.byte != 0 {
+        let Ok(region) = reader.next() else { return };
         mask.set(&region);
     }
 }

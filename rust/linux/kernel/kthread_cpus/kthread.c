@@ -162,7 +162,7 @@ void kthread_books_read_node(int node, struct cpumask *cpus)
  * but rather a preference that can be constrained by kthread_cpus=, CPU isolation
  * or CPU hotplug. Must be called before the first wakeup of the kthread.
  *
- * Returns 0 if the affinity has been applied, -EBUSY if it has a preferred mask
+ * Return: 0 if the affinity has been applied, -EBUSY if it has a preferred mask
  * already, -EINVAL if it has run or is bound, or -ENOMEM; nothing has changed
  * then.
  */
@@ -190,7 +190,7 @@ EXPORT_SYMBOL_GPL(kthread_affine_preferred);
  * For when the CPUs that the owner of @p takes care of have changed. The caller
  * sees to it that @p does not exit meanwhile. May sleep.
  *
- * Returns 0 if the affinity has been applied, -EINVAL if @p has no preference
+ * Return: 0 if the affinity has been applied, -EINVAL if @p has no preference
  * or is bound, or -ENOMEM; nothing has changed then.
  */
 int kthread_affine_preferred_update(struct task_struct *p, const struct cpumask *mask)
@@ -227,7 +227,7 @@ EXPORT_SYMBOL_GPL(kthread_setaffinity);
  * When cpuset changes a partition type to/from "isolated" or updates related
  * cpumasks, move the kthreads that are not where they belong then.
  *
- * Returns 0.
+ * Return: 0.
  */
 int kthreads_update_housekeeping(void)
 {

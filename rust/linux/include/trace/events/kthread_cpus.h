@@ -32,7 +32,7 @@ TRACE_DEFINE_ENUM(KTHREAD_AFFINITY_CONFINED);
 		{ KTHREAD_AFFINITY_HOUSEKEEPING, "housekeeping" },\
 		{ KTHREAD_AFFINITY_CONFINED, "kthread_cpus" })
 
-/**
+/*
  * kthread_affinity - called before the allowed mask of a managed kthread changes
  * @p: the kthread
  * @allowed: the CPUs that it may use from now on

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * kcbrief: a module that has kernel threads of each kind, a kthread worker and
+ * a workqueue while it is loaded, to be loaded and removed while all else changes.
+ * All of their code is in the module: what runs it later than its end is an oops.
+ *
+ *	insmod kcbrief.ko [fail=1]	with fail, loading ends with ENOMEM after all
+ *					of them have been made
+ */
+
+#define pr_fmt(fmt) "kcbrief: " fmt
+
+#include <linux/cpumask.h>
+#include <linux/err.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/nodemask.h>
+#include <linux/sched.h>
+#include <linux/workqueue.h>
+
+static bool fail;
+module_param(fail, bool, 0);
+MODULE_PARM_DESC(fail, "make all of the threads, and then fail to load");
+
+enum { UNBOUND, ON_NODE, PREFERRED, BOUND, UNBORN, THREADS };
+
+static struct task_struct *threads[THREADS];
+static struct kthread_worker *worker;
+static struct workqueue_struct *queue;
+
+static void work_once(struct work_struct *work) { }
+static void work_for_worker(struct kthread_work *work) { }
+
+static DECLARE_WORK(work, work_once);
+static DEFINE_KTHREAD_WORK(worker_work, work_for_worker);
+
+static int run(void *data)
+{
+	for (;;) {
+		set_current_state(TASK_IDLE);
+		if (kthread_should_stop())
+			break;
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	return 0;
+}
+
+static void stop(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < THREADS; i++)
+		if (!IS_ERR_OR_NULL(threads[i]))
+			kthread_stop(threads[i]);
+	if (!IS_ERR_OR_NULL(worker))
+		kthread_destroy_worker(worker);
+	if (queue)
+		destroy_workqueue(queue);
+}
+
+static int __init start(void)
+{
+	const int node = next_node_in(first_online_node, node_online_map);
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < THREADS; i++) {
+		threads[i] = kthread_create_on_node(run, NULL, i == ON_NODE ? node : NUMA_NO_NODE,
+						    "kcbrief/%u", i);
+		if (IS_ERR(threads[i]))
+			return PTR_ERR(threads[i]);
+	}
+	ret = kthread_affine_preferred(threads[PREFERRED],
+				       cpumask_of(cpumask_last(cpu_possible_mask)));
+	if (ret)
+		return ret;
+	kthread_bind(threads[BOUND], cpumask_first(cpu_possible_mask));
+	/* One of them ends before it has begun. */
+	for (i = 0; i < THREADS; i++)
+		if (i != UNBORN)
+			wake_up_process(threads[i]);
+
+	worker = kthread_run_worker(0, "kcbrief-worker");
+	if (IS_ERR(worker))
+		return PTR_ERR(worker);
+	queue = alloc_workqueue("kcbrief", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!queue)
+		return -ENOMEM;
+	kthread_queue_work(worker, &worker_work);
+	queue_work(queue, &work);
+	return fail ? -ENOMEM : 0;
+}
+
+static int __init kcbrief_init(void)
+{
+	const int ret = start();
+
+	if (ret)
+		stop();
+	return ret;
+}
+
+static void __exit kcbrief_exit(void)
+{
+	stop();
+}
+
+module_init(kcbrief_init);
+module_exit(kcbrief_exit);
+
+MODULE_DESCRIPTION("Kernel threads that come and go with a module, for tests");
+MODULE_LICENSE("GPL");
