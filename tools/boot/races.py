@@ -17,6 +17,8 @@ from pathlib import Path
 
 from facts import LogLine
 
+# kernel/kcsan/core.c
+ENABLED = "kcsan: enabled early"
 # What kernel/kcsan/report.c prints.
 RULE = "=" * 66
 TITLE = re.compile(r"BUG: KCSAN: (.*)")

@@ -140,6 +140,8 @@ def main(argv: List[str] | None = None) -> int:
     try:
         console = boot(args, "kunit.enable=0 kcguest.do=wait:0", "plain", vm.BOOT_TIMEOUT * 4)
         plain = parse(console.text)
+        if args.objects and not any(races.ENABLED in line.text for line in plain.log):
+            parser.error(f"{args.kernel} does not look for data races")
         ours = races.functions_of(args.objects)
         for changes in shares(args.changes, until if args.seconds else None):
             found, counted = run(args, changes, seed, plain, ours)

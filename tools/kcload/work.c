@@ -30,8 +30,12 @@
 #define LAPS		3
 /* More than all the idle workers that there can be. */
 #define RESCUE_ITEMS	64
-/* No work takes as long as this, so it is lost. */
-#define WORK_TIMEOUT	(120 * HZ)
+/*
+ * No work takes as long as this, so it is lost. On an emulated machine whose host has
+ * much else to do, and with pools that are replaced all the time, it takes minutes.
+ */
+#define WORK_TIMEOUT	(600 * HZ)
+#define RESCUE_TIMEOUT	(30 * HZ)
 
 static const struct {
 	const char *name;
@@ -56,6 +60,7 @@ struct item {
 	int cpu;		/* the one that it was queued on, or -1 */
 	bool wrong;
 	bool hold;
+	bool late;		/* somebody has waited in vain; of the waiters alone */
 };
 
 /* A workqueue of the keep command. */
@@ -126,7 +131,7 @@ static void rescue_work(struct work_struct *work)
 	if (in_rescuer())
 		complete_all(&rescuer_came);
 	else
-		wait_for_completion_timeout(&rescuer_came, WORK_TIMEOUT / 4);
+		wait_for_completion_timeout(&rescuer_came, RESCUE_TIMEOUT);
 	complete(&item->done);
 }
 
@@ -175,10 +180,16 @@ static void item_queue(struct workqueue_struct *wq, unsigned int kind, struct it
 /* Waits for an item and adds up where it ran. */
 static bool item_finish(struct item *item, unsigned int *wrong)
 {
-	if (!wait_for_completion_timeout(&item->done, WORK_TIMEOUT))
+	/* Killable, or that would be a hung task. */
+	if (wait_for_completion_killable_timeout(&item->done, WORK_TIMEOUT) <= 0) {
+		item->late = true;
 		return false;
-	/* Where work for a CPU runs, is not for those that ask to choose. */
-	if (item->cpu < 0) {
+	}
+	/*
+	 * Where work for a CPU runs, is not for those that ask to choose; and where work
+	 * of an earlier command has run, may have been right then.
+	 */
+	if (item->cpu < 0 && !item->late) {
 		cpumask_or(ran, ran, item->ran);
 		cpumask_or(rescued, rescued, item->rescued);
 	}

@@ -93,8 +93,8 @@ def test_races(
     monkeypatch.setattr(vm, "LOGS", tmp_path)
     monkeypatch.setattr(races, "functions_of", lambda _: frozenset({"ours"}))
 
-    def booted(function: str) -> int:
-        text = RACE.format(rule=races.RULE, function=function) + FACTS
+    def booted(function: str, enabled: str = "kcsan: enabled early\n") -> int:
+        text = enabled + RACE.format(rule=races.RULE, function=function) + FACTS
         console = vm.Console(text, Path("log"), "tcg", 1.0)
         monkeypatch.setattr(vm, "boot", lambda *_args, **_options: console)
         return torture.main(["--changes=10", "--config=kcsan", "--objects=a.o"])
@@ -104,3 +104,6 @@ def test_races(
     assert (tmp_path / "torture-kcsan-races.txt").read_text() == "data-race in theirs / other\n"
     assert booted("ours") == 1
     assert "data-race in ours / other" in capsys.readouterr().out
+    # What does not look for races finds none.
+    with pytest.raises(SystemExit):
+        booted("theirs", enabled="")
