@@ -440,8 +440,8 @@ static int cmd_update(char *args, struct kind *kind, struct cpumask *scratch)
 
 /* --- leak ---------------------------------------------------------------- */
 
-/* More than one: a pointer to the last may be left on a stack. */
-#define LEAKED	16
+/* Many: pointers to some are left on stacks, and where the allocator has had them. */
+#define LEAKED	512
 
 static int cmd_leak(char *args, struct kind *kind, struct cpumask *scratch)
 {
@@ -451,7 +451,7 @@ static int cmd_leak(char *args, struct kind *kind, struct cpumask *scratch)
 	if (args)
 		return fail(-EINVAL, "use: leak");
 	for (i = 0; i < LEAKED; i++) {
-		lost = kmalloc(64, GFP_KERNEL);
+		lost = kzalloc(64, GFP_KERNEL);
 		if (!lost)
 			return fail(-ENOMEM, "no memory to lose");
 	}

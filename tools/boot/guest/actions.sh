@@ -205,7 +205,9 @@ do_faults() {
 # what is young may be on its way; told as that of leaks or leaks-WORD
 do_leaks() {
 	local file=/sys/kernel/debug/kmemleak
-	echo scan >$file && sleep 5 && echo scan >$file && cat $file >/run/leaks || return
+	# How often it must have been found before it is told.
+	echo 1 >/sys/module/kmemleak/parameters/min_unref_scans || return
+	echo scan >$file && sleep 6 && echo scan >$file && cat $file >/run/leaks || return
 	output_of "leaks${1:+-$1}" /run/leaks
 }
 
