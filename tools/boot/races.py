@@ -28,8 +28,8 @@ OTHER = re.compile(
     r"$|value changed: |bits changed: |Reported by Kernel Concurrency|\||\+-> reordered"
     r"|CPU: \d+ UID: |Hardware name: |Tainted: "
 )
-# An access is often in a helper, or in what was inlined into one.
-DEPTH = 3
+# An access is often in a helper. What a helper of mainline calls in turn, is mainline's.
+DEPTH = 2
 
 
 @dataclass(frozen=True)
