@@ -9,6 +9,7 @@ use core::{ffi::c_int, hint::black_box, slice};
 pub mod cpulist;
 
 use cpulist::{Error, Mask, Reason};
+use kernel::error::code::{EINVAL, EOVERFLOW, ERANGE};
 
 /// Calls `parse` as C's `bitmap_parselist()` is called, and returns what that does.
 ///
@@ -24,7 +25,8 @@ unsafe fn call(
     words: *mut usize,
     nbits: u32,
 ) -> c_int {
-    // SAFETY: As the caller promises.
+    // SAFETY: By the contract of this function, `text` has `len` bytes, and `words` is as long as
+    // is taken here and nobody else's.
     let (text, words) = unsafe {
         (
             slice::from_raw_parts(text, len),
@@ -32,15 +34,15 @@ unsafe fn call(
         )
     };
     let Some(mut mask) = Mask::new(words, nbits) else {
-        return -22;
+        return EINVAL.to_errno();
     };
 
     match parse(text, &mut mask) {
         Ok(()) => 0,
         Err(error) => match error.reason {
-            Reason::Malformed => -22,
-            Reason::OutOfRange => -34,
-            Reason::Overflow => -75,
+            Reason::Malformed => EINVAL.to_errno(),
+            Reason::OutOfRange => ERANGE.to_errno(),
+            Reason::Overflow => EOVERFLOW.to_errno(),
         },
     }
 }
@@ -57,7 +59,7 @@ pub unsafe extern "C" fn kcparse_rust(
     words: *mut usize,
     nbits: u32,
 ) -> c_int {
-    // SAFETY: As the caller promises.
+    // SAFETY: The contract of this function is that of `call`.
     unsafe { call(cpulist::parse, text, len, words, nbits) }
 }
 
@@ -81,6 +83,6 @@ pub unsafe extern "C" fn kcparse_nothing(
     words: *mut usize,
     nbits: u32,
 ) -> c_int {
-    // SAFETY: As the caller promises.
+    // SAFETY: The contract of this function is that of `call`.
     unsafe { call(nothing, text, len, words, nbits) }
 }
