@@ -227,6 +227,11 @@ git_identity() {
 	export GIT_COMMITTER_EMAIL=${email:-kthread_cpus@localhost}
 }
 
+# Whether the kernel tree $1 has CONFIG_KTHREAD_CPUS.
+has_option() {
+	grep -rqs --include='Kconfig*' '^config KTHREAD_CPUS$' "$1/kernel" "$1/init" "$1/lib"
+}
+
 # The names in patches/<version>/series, one per line; none if there is no series.
 series_list() {
 	[[ -f $patches/series ]] || return 0

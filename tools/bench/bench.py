@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Measures kernel images under QEMU's -icount and compares patched with unpatched.
 
-    bench.py measure --base DIR... --patched DIR... --results build/results
+    bench.py measure --base DIR... --patched DIR... --large-base DIR --large-patched DIR
+                     --results build/results
     bench.py check --results build/results
 
-DIR holds the bzImage and the initrd of one image. Images of one kernel differ in
-nothing but their layout, and the median over them is what counts. `check` compares
+DIR holds the bzImage and the initrd of one image, and what `size` says of its vmlinux.o.
+Images of one kernel differ in nothing but their layout, and the median over them is
+what counts. The large kernels are the same for more CPUs. `check` compares
 bench.json with the limits in figures.py. Exit status: 0 all limits are kept, 1 one is
 not, 2 nothing could be measured.
 """
@@ -15,8 +17,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +30,9 @@ import figures
 
 import vm
 
-# Pointers in the trace must tell one object from another.
-BOOT = "rdinit=/kc/bench quiet no_hash_pointers"
+# Pointers in the trace must tell one object from another. To find that the local APIC's
+# timer does not agree with such a clock takes most of a boot, the more the more CPUs.
+BOOT = "rdinit=/kc/bench quiet no_hash_pointers nolapic_timer"
 # An emulated machine that counts instructions is slow, and shares its host.
 TIMEOUT = 3600.0
 LOCK_STEP = ("-icount", "shift=0,sleep=off")
@@ -110,15 +115,97 @@ SERIES = (
 )
 
 
-def scale(image: Path, side: str, results: Path) -> figures.Figures:
-    """Boots an image for every series and returns the figures of all."""
-    found: figures.Figures = {}
-    for series in SERIES:
-        name = f"{series.axis}-{series.machine.smp}"
-        print(f"    {side}, {series.axis}, {series.machine.smp} CPUs ...", flush=True)
-        log = results / f"bench-{side}-{name}.log"
-        found |= series.renamed(measure(image, log, series.append, series.machine))
-    return found
+# For how many CPUs the kernels are built: NR_CPUS of scripts/config/base.config, and of
+# offstack.config, where a cpumask is allocated apart.
+NR_CPUS = {"small": 64, "large": 8192}
+
+MEMORY_MACHINE = CountingMachine(smp=8, nodes=1, memory=1024)
+MEMORY_APPEND = f"{BOOT} kcbench.only=memory"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One boot. `name` is that of its log, `take` makes figures of what it gives."""
+
+    side: str
+    name: str
+    image: Path
+    append: str
+    machine: CountingMachine
+    take: Callable[[figures.Figures], figures.Figures]
+
+    def run(self, results: Path) -> figures.Figures:
+        """Boots, and returns what came of it."""
+        print(f"    {self.side}, {self.name} ...", flush=True)
+        log = results / f"bench-{self.side}-{self.name}.log"
+        return self.take(measure(self.image, log, self.append, self.machine))
+
+
+def jobs_of(
+    side: str, images: Sequence[Path], large: Path, append: str
+) -> tuple[list[Job], list[Job]]:
+    """Returns the boots of one kernel: those of every image, and those of one alone."""
+    each = [
+        Job(
+            side,
+            str(number),
+            image,
+            append,
+            MACHINE,
+            lambda measured: figures.side_of(measured, LANGUAGES[side]),
+        )
+        for number, image in enumerate(images)
+    ]
+    alone = [
+        Job(
+            side,
+            f"memory-{number}",
+            image,
+            MEMORY_APPEND,
+            MEMORY_MACHINE,
+            lambda measured, number=number: figures.memory_of(measured, number),
+        )
+        for number, image in ((NR_CPUS["small"], images[0]), (NR_CPUS["large"], large))
+    ]
+    alone += [
+        Job(
+            side,
+            f"{series.axis}-{series.machine.smp}",
+            images[0],
+            series.append,
+            series.machine,
+            series.renamed,
+        )
+        for series in SERIES
+    ]
+    return each, alone
+
+
+def run_all(jobs: Sequence[Job], results: Path) -> list[figures.Figures]:
+    """Runs the jobs, as many at a time as there are CPUs; what they count does not depend on it."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        futures = [pool.submit(job.run, results) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            vm.stop_all()
+            raise
+    return [future.result() for future in futures]
+
+
+MEANING = """\
+What it means: in mainline, each thread with a preference is looked at and set whenever a CPU
+comes online. In the books of the series, threads that prefer the same share an entry, and only
+the threads of entries whose CPUs change are touched. So, while nobody has to move, the step does
+not depend on the number of threads, and hardly on that of the CPUs. If all have to move, both
+grow with their number, the series a little less. The step grows with the number of distinct
+preferences, too; with 16 of them on 16 CPUs, 512 of the threads prefer no CPU but the one that
+comes, and are moved. A CPU that goes offline has a step of its own, for what mainline leaves to
+the scheduler. To create, run and stop a thread costs less, as it is placed before it runs for the
+first time.
+"""
 
 
 def report(results: dict[str, object]) -> str:
@@ -132,12 +219,17 @@ def report(results: dict[str, object]) -> str:
             "",
             f"Measured on {results['date']} with `{results['command']}` in QEMU with "
             f"`{' '.join(LOCK_STEP)}`, in instructions",
-            f"(memory in bytes), {MACHINE.smp} CPUs; the median over "
+            f"(memory and size in bytes), {MACHINE.smp} CPUs; the median over "
             f"{len(runs['base'])} images of the unpatched and {len(runs['patched'])}",
             "of the patched kernel, which differ only in their layout. The step is the state "
             "`kthreads:online` of",
-            "CPU hotplug, from the tracepoint cpuhp_enter to cpuhp_exit.",
+            "CPU hotplug, from the tracepoint cpuhp_enter to cpuhp_exit. The size is that of "
+            "`vmlinux.o`, of both",
+            f"with Rust; memory is measured with {MEMORY_MACHINE.smp} CPUs. What has two numbers "
+            f"for NR_CPUS is of a",
+            "kernel with cpumasks of that size, the larger with CPUMASK_OFFSTACK.",
             "",
+            MEANING,
             "Over threads, distinct preferences and CPUs:",
             "",
             "![what the step costs](bench.svg)",
@@ -166,21 +258,31 @@ def run_measure(args: argparse.Namespace) -> int:
         f"{BOOT} kcbench.counts={args.counts} kcbench.rounds={args.rounds} "
         f"kcbench.repeat={args.repeat}"
     )
-    sides = {"base": args.base, "patched": args.patched}
-    runs: dict[str, list[figures.Figures]] = {side: [] for side in sides}
-    # By turns, so that an interrupted measurement is seen early and on both sides.
-    turns = [(side, number, image) for side in sides for number, image in enumerate(sides[side])]
-    for side, number, image in sorted(turns, key=lambda turn: turn[1]):
-        log = args.results / f"bench-{side}-{number}.log"
-        print(f"    {side} {number}: {image} ...", flush=True)
-        measured = measure(image, log, append)
-        runs[side].append(figures.side_of(measured, LANGUAGES[side]))
-    scales = {side: scale(images[0], side, args.results) for side, images in sides.items()}
+    sides = {"base": (args.base, args.large_base), "patched": (args.patched, args.large_patched)}
+    parts = {side: jobs_of(side, *images, append) for side, images in sides.items()}
+    sizes = {
+        side: figures.size_costs((images[0] / "size").read_text(), NR_CPUS["small"])
+        | figures.size_costs((large / "size").read_text(), NR_CPUS["large"])
+        for side, (images, large) in sides.items()
+    }
+    # By turns, so that an error is seen early on both sides.
+    jobs = [
+        job
+        for part in range(2)
+        for turn in zip(*(parts[side][part] for side in sides), strict=True)
+        for job in turn
+    ]
+    done = list(zip(jobs, run_all(jobs, args.results), strict=True))
+    runs = {side: [measured for job, measured in done if job in parts[side][0]] for side in sides}
+    alone = {side: dict[str, float]() for side in sides}
+    for job, measured in done:
+        if job in parts[job.side][1]:
+            alone[job.side] |= measured
     results = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "command": args.command_line,
         "runs": runs,
-        **{side: figures.medians(values) | scales[side] for side, values in runs.items()},
+        **{side: figures.medians(runs[side]) | alone[side] | sizes[side] for side in sides},
     }
     args.results.mkdir(parents=True, exist_ok=True)
     write(args.results / "bench.json", json.dumps(results, indent=1) + "\n")
@@ -207,6 +309,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("measure", help="measure images and write the results")
     command.add_argument("--base", type=Path, nargs="+", required=True, help="unpatched images")
     command.add_argument("--patched", type=Path, nargs="+", required=True, help="patched images")
+    command.add_argument("--large-base", type=Path, required=True, help="unpatched, for more CPUs")
+    command.add_argument("--large-patched", type=Path, required=True, help="patched, likewise")
     command.add_argument("--results", type=Path, required=True, help="directory")
     command.add_argument("--counts", default="0,64,1024,4096,8192", help="numbers of kthreads")
     command.add_argument("--rounds", type=int, default=2000, help="of create + run + stop")

@@ -135,14 +135,30 @@ def memory_costs(lines: Iterable[str]) -> Figures:
     return costs
 
 
+def memory_of(measured: Mapping[str, float], nr_cpus: int) -> Figures:
+    """Returns only the memory, as that of a kernel for so many CPUs: `memory/KIND/NR_CPUS`."""
+    return {
+        f"{name}/{nr_cpus}": value for name, value in measured.items() if name.startswith("memory/")
+    }
+
+
+def size_costs(text: str, nr_cpus: int) -> Figures:
+    """Returns what `size` (Berkeley's format) has printed of one file: `size/PART/NR_CPUS`."""
+    lines = [line.split() for line in text.splitlines()]
+    if len(lines) != 2 or lines[0][:3] != ["text", "data", "bss"]:
+        raise BadOutput(f"not the size of one file: {text!r}")
+    parts = zip(lines[0][:3], lines[1], strict=False)
+    return {f"size/{part}/{nr_cpus}": float(value) for part, value in parts}
+
+
 def read_console(console: str) -> Figures:
     """Returns all figures of one run of the guest."""
     lines = guest_lines(console)
     check_moves(lines)
-    figures = step_costs(lines)
+    figures = step_costs(lines) | memory_costs(lines)
     if not figures:
-        raise BadOutput("no step was traced")
-    return figures | crs_costs(lines) | boot_cost(lines) | memory_costs(lines) | parser_costs(lines)
+        raise BadOutput("no step was traced, and no memory")
+    return figures | crs_costs(lines) | boot_cost(lines) | parser_costs(lines)
 
 
 def medians(runs: Iterable[Mapping[str, float]]) -> Figures:
@@ -190,12 +206,15 @@ LIMITS = (
     # Of a list without a CPU, all there is to do is to zero the mask.
     Limit(r"parser/(?!\(empty\)|,).*", "ratio", 0.8, "Rust against C"),
     Limit(r"parser/0-8191:1/2/8192", "ratio", 0.05, "Rust does not go from group to group"),
-    Limit(
-        r"memory/\w+",
-        "more",
-        64,
-        "bytes beyond what a plain managed kthread takes in mainline",
-        than="memory/unbound",
+    *(
+        Limit(
+            rf"memory/\w+/{nr_cpus}",
+            "more",
+            64,
+            "bytes beyond what a plain managed kthread takes in mainline",
+            than=f"memory/unbound/{nr_cpus}",
+        )
+        for nr_cpus in (64, 8192)
     ),
 )
 
@@ -264,10 +283,13 @@ TITLES = {
     "crs/node": "create + run + stop, on a node",
     "crs/pref": "create + run + stop, with a preference",
     "boot/init": "boot to init",
-    "memory/unbound": "bytes a thread keeps, unbound",
-    "memory/node": "bytes a thread keeps, on a node",
-    "memory/pref": "bytes a thread keeps, with one preference for all",
-    "memory/prefs": "bytes a thread keeps, with 15 different preferences",
+    "memory/unbound": "bytes a thread keeps, unbound, by NR_CPUS",
+    "memory/node": "bytes a thread keeps, on a node, by NR_CPUS",
+    "memory/pref": "bytes a thread keeps, with one preference for all, by NR_CPUS",
+    "memory/prefs": "bytes a thread keeps, with 15 different preferences, by NR_CPUS",
+    "size/text": "bytes of code and constants, by NR_CPUS",
+    "size/data": "bytes of data, by NR_CPUS",
+    "size/bss": "bytes of zeroed data, by NR_CPUS",
 }
 
 

@@ -46,6 +46,11 @@ def said(facts: Facts) -> tuple[set[races.Race], set[str]]:
     return found, set(complaints(other))
 
 
+def races_log(args: argparse.Namespace) -> Path:
+    """Returns the file in which the last run keeps the data races of mainline."""
+    return vm.LOGS / f"torture-{args.config}-races.txt"
+
+
 def judge(
     args: argparse.Namespace, facts: Facts, plain: Facts, ours: frozenset[str]
 ) -> tuple[list[str], int]:
@@ -55,7 +60,7 @@ def judge(
     mine = {race.title for race in reports if race.touches(ours)}
     theirs = {race.title for race in reports} - mine
     if theirs:
-        with (vm.LOGS / f"torture-{args.config}-races.txt").open("a") as file:
+        with races_log(args).open("a") as file:
             file.writelines(f"{title}\n" for title in sorted(theirs))
     found = sorted(mine) + sorted(other - said(plain)[1])
     return [f"in the log: {text}" for text in found], len(theirs)
@@ -143,6 +148,7 @@ def main(argv: List[str] | None = None) -> int:
         if args.objects and not any(races.ENABLED in line.text for line in plain.log):
             parser.error(f"{args.kernel} does not look for data races")
         ours = races.functions_of(args.objects)
+        races_log(args).unlink(missing_ok=True)
         for changes in shares(args.changes, until if args.seconds else None):
             found, counted = run(args, changes, seed, plain, ours)
             for text in found:

@@ -24,6 +24,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -382,7 +383,7 @@ class KvmProbe:
             "confirmed": confirmed,
             "image": self._image(),
         }
-        draft = self.cache.with_suffix(f".{os.getpid()}")
+        draft = self.cache.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         draft.write_text(json.dumps(known) + "\n")
         draft.replace(self.cache)
 

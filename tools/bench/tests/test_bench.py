@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from pathlib import Path
 
 import bench
@@ -13,6 +14,10 @@ import pytest
 import vm
 
 GUEST = Path(bench.__file__).resolve().parent / "guest" / "bench"
+
+SIZE = (
+    "   text\t   data\t    bss\t    dec\t    hex\tfilename\n 300\t 20\t 1\t 321\t 141\tvmlinux.o\n"
+)
 
 
 def results(crs: float) -> dict[str, object]:
@@ -23,7 +28,9 @@ def results(crs: float) -> dict[str, object]:
         "step/online/back/8192": 6523705.0,
         "crs/unbound/0": 50000.0,
         "boot/init": 1e9,
-        "memory/unbound": 7386.0,
+        "memory/unbound/64": 7386.0,
+        "memory/unbound/8192": 7386.0,
+        "size/text/64": 3e6,
         "parser/0-8191:1/2/8192": 40000.0,
     }
     patched = base | {"crs/unbound/0": crs, "parser/0-8191:1/2/8192": 2000.0}
@@ -72,7 +79,9 @@ def test_an_image_that_is_not_there_changes_no_result(tmp_path: Path) -> None:
     """A failed measurement keeps the last good results."""
     old = tmp_path / "bench.json"
     old.write_text("old")
-    arguments = ["--base", str(tmp_path), "--patched", str(tmp_path), "--results", str(tmp_path)]
+    (tmp_path / "size").write_text(SIZE)
+    names = ("--base", "--patched", "--large-base", "--large-patched", "--results")
+    arguments = [word for name in names for word in (name, str(tmp_path))]
     assert bench.main(["measure", *arguments]) == 2
     assert old.read_text() == "old"
 
@@ -101,6 +110,63 @@ def test_the_guest_takes_every_parameter_that_it_is_given() -> None:
     ):
         assert word in script
         assert word in Path(sys.modules["bench"].__file__).read_text()
+
+
+def test_memory_and_size_are_of_small_and_large_cpumasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All sides and kernels are booted, and each figure comes from the one that it names."""
+    booted = []
+
+    def measure(
+        image: Path, _log: Path, append: str, machine: bench.CountingMachine
+    ) -> dict[str, float]:
+        booted.append((image.name, machine.smp))
+        large = image.name.startswith("large")
+        if "only=memory" in append:
+            return {"boot/init": 1.0, "memory/unbound": 8192.0 if large else 64.0}
+        steps = {f"step/online/{case}/8192": 5.0 for case in ("stay", "back", "none")}
+        parser = {f"{language}/parser/0-8191:1/2/8192": 1.0 for language in ("c", "rust")}
+        return steps | parser | {"boot/init": 1.0, "crs/unbound/0": 1.0}
+
+    monkeypatch.setattr(bench, "measure", measure)
+    names = ("base", "patched", "large-base", "large-patched")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "size").write_text(SIZE)
+    arguments = [word for name in names for word in (f"--{name}", str(tmp_path / name))]
+    assert bench.main(["measure", *arguments, "--results", str(tmp_path)]) == 0
+    kept = json.loads((tmp_path / "bench.json").read_text())
+    for side in ("base", "patched"):
+        assert kept[side]["memory/unbound/64"] == 64.0
+        assert kept[side]["memory/unbound/8192"] == 8192.0
+        assert kept[side]["size/text/8192"] == 300.0
+        assert kept[side]["scale/cpus/online/back/64"] == 5.0
+        assert (side, 64) in booted
+        assert (f"large-{side}", 8) in booted
+    assert "| bytes of data, by NR_CPUS | 64 | 20 | 20 | 1 |" in (tmp_path / "bench.md").read_text()
+
+
+def test_a_boot_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits an hour for a result that is thrown away."""
+    stopped = threading.Event()
+    monkeypatch.setattr(vm, "stop_all", stopped.set)
+    each, alone = bench.jobs_of("base", [tmp_path], tmp_path, "")
+    ended = []
+
+    def measure(_image: Path, log: Path, *_: object) -> dict[str, float]:
+        if log.name == "bench-base-0.log":
+            raise vm.BootError("the guest broke")
+        # As a guest that only ends when it is killed.
+        assert stopped.wait(60)
+        ended.append(log.name)
+        return {}
+
+    monkeypatch.setattr(bench, "measure", measure)
+    with pytest.raises(vm.BootError, match="the guest broke"):
+        bench.run_all(each + alone, tmp_path)
+    assert stopped.is_set()
+    assert len(ended) < len(alone)
 
 
 def test_a_series_has_the_steps_by_what_grows() -> None:

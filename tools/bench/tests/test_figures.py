@@ -66,7 +66,7 @@ def test_directions_cases_and_counts_are_kept_apart() -> None:
         ([enter(1), enter(2)], "entered twice"),
         ([enter(1), leave(2, case="none")], "left but not entered"),
         (["@kb trace go=online case=stay count=1 [LOST 3 EVENTS]"], "not a trace line"),
-        ([], "no step was traced"),
+        ([], "no step was traced, and no memory"),
     ],
 )
 def test_a_trace_with_holes_is_refused(lines: list[str], message: str) -> None:
@@ -134,6 +134,26 @@ def test_the_parsers_have_a_table_of_their_own() -> None:
     assert parsers.splitlines()[2:] == ["| `0-7:1/2` | 64 | 9 | 3 | 0.3333 |"]
 
 
+def test_memory_alone_is_a_measurement() -> None:
+    """The boots for it do not touch the CPUs."""
+    line = "@kb memory kind=pref threads=1024 events=9 lost=0 bytes=2048"
+    measured = figures.read_console(console(line))
+    assert figures.memory_of(measured, 8192) == {"memory/pref/8192": 2.0}
+
+
+def test_the_size_is_that_of_one_file() -> None:
+    """What is not understood is no figure."""
+    text = "   text\t   data\t    bss\t    dec\t    hex\tfilename\n 30\t 20\t 1\t 51\t 33\tf\n"
+    assert figures.size_costs(text, 64) == {
+        "size/text/64": 30,
+        "size/data/64": 20,
+        "size/bss/64": 1,
+    }
+    for bad in ("", text.replace("text", "what"), text + " 1\t 1\t 1\t 3\t 3\tg\n"):
+        with pytest.raises(BadOutput, match="not the size"):
+            figures.size_costs(bad, 64)
+
+
 def test_memory_is_per_thread_and_needs_a_whole_trace() -> None:
     """A lost free would count as memory that is kept."""
     line = "memory kind=pref threads=1024 events=9 lost=0 bytes=2048"
@@ -179,7 +199,9 @@ def test_a_limit_with_nothing_to_compare_is_an_error() -> None:
         figures.check({}, {"x": 1}, [limit])
 
 
-def whole(crs: float = 50000.0, stay: float = 900.0, parser: float = 0.5) -> dict[str, float]:
+def whole(
+    crs: float = 50000.0, stay: float = 900.0, parser: float = 0.5, pref: float = 7450.0
+) -> dict[str, float]:
     """Returns figures that have one of everything."""
     return {
         "parser/0-3/64": 200.0 * parser,
@@ -189,8 +211,9 @@ def whole(crs: float = 50000.0, stay: float = 900.0, parser: float = 0.5) -> dic
         "step/online/back/64": 40000.0,
         "crs/unbound/0": crs,
         "boot/init": 1e9,
-        "memory/unbound": 7386.0,
-        "memory/pref": 7394.0,
+        **{f"memory/unbound/{number}": 7386.0 for number in (64, 8192)},
+        "memory/pref/64": 7394.0,
+        "memory/pref/8192": pref,
     }
 
 
@@ -202,6 +225,8 @@ def test_the_limits_of_the_issue_are_all_found_and_can_fail() -> None:
     assert broken == ["crs/unbound/0"]
     broken = [v.name for v in figures.check(base, whole(stay=3001.0)) if not v.kept]
     assert broken == ["step/online/stay/8192"]
+    broken = [v.name for v in figures.check(base, whole(pref=7451.0)) if not v.kept]
+    assert broken == ["memory/pref/8192"]
     broken = [v.name for v in figures.check(base, whole(parser=0.81)) if not v.kept]
     assert broken == ["parser/0-3/64", "parser/0-8191:1/2/8192"]
 
