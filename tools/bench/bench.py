@@ -182,8 +182,9 @@ def jobs_of(
 
 
 def run_all(jobs: Sequence[Job], results: Path) -> list[figures.Figures]:
-    """Runs the jobs, as many at a time as there are CPUs; what they count does not depend on it."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    """Runs several jobs at a time: what they count does not depend on how fast they are."""
+    # A guest takes a CPU, and up to three GiB.
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         futures = [pool.submit(job.run, results) for job in jobs]
         try:
             for future in as_completed(futures):
