@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "boot"))
@@ -115,10 +116,6 @@ SERIES = (
 )
 
 
-# For how many CPUs the kernels are built: NR_CPUS of scripts/config/base.config, and of
-# offstack.config, where a cpumask is allocated apart.
-NR_CPUS = {"small": 64, "large": 8192}
-
 MEMORY_MACHINE = CountingMachine(smp=8, nodes=1, memory=1024)
 MEMORY_APPEND = f"{BOOT} kcbench.only=memory"
 
@@ -141,44 +138,41 @@ class Job:
         return self.take(measure(self.image, log, self.append, self.machine))
 
 
-def jobs_of(
-    side: str, images: Sequence[Path], large: Path, append: str
-) -> tuple[list[Job], list[Job]]:
-    """Returns the boots of one kernel: those of every image, and those of one alone."""
-    each = [
-        Job(
-            side,
-            str(number),
-            image,
-            append,
-            MACHINE,
-            lambda measured: figures.side_of(measured, LANGUAGES[side]),
-        )
-        for number, image in enumerate(images)
+def jobs_of(side: str, images: Sequence[Path], large: Path, append: str) -> list[Job]:
+    """Returns the boots of one kernel. No two kinds of them have a figure in common."""
+
+    def main_figures(measured: figures.Figures) -> figures.Figures:
+        return figures.side_of(measured, LANGUAGES[side])
+
+    memory = ((figures.NR_CPUS["small"], images[0]), (figures.NR_CPUS["large"], large))
+    return [
+        *(
+            Job(side, str(number), image, append, MACHINE, main_figures)
+            for number, image in enumerate(images)
+        ),
+        *(
+            Job(
+                side,
+                f"memory-{number}",
+                image,
+                MEMORY_APPEND,
+                MEMORY_MACHINE,
+                partial(figures.memory_of, nr_cpus=number),
+            )
+            for number, image in memory
+        ),
+        *(
+            Job(
+                side,
+                f"{series.axis}-{series.machine.smp}",
+                images[0],
+                series.append,
+                series.machine,
+                series.renamed,
+            )
+            for series in SERIES
+        ),
     ]
-    alone = [
-        Job(
-            side,
-            f"memory-{number}",
-            image,
-            MEMORY_APPEND,
-            MEMORY_MACHINE,
-            lambda measured, number=number: figures.memory_of(measured, number),
-        )
-        for number, image in ((NR_CPUS["small"], images[0]), (NR_CPUS["large"], large))
-    ]
-    alone += [
-        Job(
-            side,
-            f"{series.axis}-{series.machine.smp}",
-            images[0],
-            series.append,
-            series.machine,
-            series.renamed,
-        )
-        for series in SERIES
-    ]
-    return each, alone
 
 
 def run_all(jobs: Sequence[Job], results: Path) -> list[figures.Figures]:
@@ -211,7 +205,6 @@ first time.
 
 def report(results: dict[str, object]) -> str:
     """Returns the markdown report of bench.json."""
-    runs = results["runs"]
     kernels, parsers = figures.tables(results["base"], results["patched"])
     return "\n".join(
         [
@@ -221,9 +214,8 @@ def report(results: dict[str, object]) -> str:
             f"Measured on {results['date']} with `{results['command']}` in QEMU with "
             f"`{' '.join(LOCK_STEP)}`, in instructions",
             f"(memory and size in bytes), {MACHINE.smp} CPUs; the median over "
-            f"{len(runs['base'])} images of the unpatched and {len(runs['patched'])}",
-            "of the patched kernel, which differ only in their layout. The step is the state "
-            "`kthreads:online` of",
+            f"{results['images']} images of each",
+            "kernel, which differ only in their layout. The step is the state `kthreads:online` of",
             "CPU hotplug, from the tracepoint cpuhp_enter to cpuhp_exit. The size is that of "
             "`vmlinux.o`, of both",
             f"with Rust; memory is measured with {MEMORY_MACHINE.smp} CPUs. What has two numbers "
@@ -260,30 +252,24 @@ def run_measure(args: argparse.Namespace) -> int:
         f"kcbench.repeat={args.repeat}"
     )
     sides = {"base": (args.base, args.large_base), "patched": (args.patched, args.large_patched)}
-    parts = {side: jobs_of(side, *images, append) for side, images in sides.items()}
-    sizes = {
-        side: figures.size_costs((images[0] / "size").read_text(), NR_CPUS["small"])
-        | figures.size_costs((large / "size").read_text(), NR_CPUS["large"])
+    runs = {
+        side: [
+            figures.size_costs((images[0] / "size").read_text(), figures.NR_CPUS["small"]),
+            figures.size_costs((large / "size").read_text(), figures.NR_CPUS["large"]),
+        ]
         for side, (images, large) in sides.items()
     }
     # By turns, so that an error is seen early on both sides.
-    jobs = [
-        job
-        for part in range(2)
-        for turn in zip(*(parts[side][part] for side in sides), strict=True)
-        for job in turn
-    ]
-    done = list(zip(jobs, run_all(jobs, args.results), strict=True))
-    runs = {side: [measured for job, measured in done if job in parts[side][0]] for side in sides}
-    alone = {side: dict[str, float]() for side in sides}
-    for job, measured in done:
-        if job in parts[job.side][1]:
-            alone[job.side] |= measured
+    turns = zip(*(jobs_of(side, *paths, append) for side, paths in sides.items()), strict=True)
+    jobs = [job for turn in turns for job in turn]
+    for job, measured in zip(jobs, run_all(jobs, args.results), strict=True):
+        runs[job.side].append(measured)
     results = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "command": args.command_line,
+        "images": len(args.base),
         "runs": runs,
-        **{side: figures.medians(runs[side]) | alone[side] | sizes[side] for side in sides},
+        **{side: figures.medians(measured) for side, measured in runs.items()},
     }
     args.results.mkdir(parents=True, exist_ok=True)
     write(args.results / "bench.json", json.dumps(results, indent=1) + "\n")

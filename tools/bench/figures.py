@@ -197,6 +197,10 @@ class Limit:
         return patched[name] / base[other]
 
 
+# For how many CPUs the kernels are built: NR_CPUS of scripts/config/base.config, and of
+# offstack.config, where a cpumask is allocated apart.
+NR_CPUS = {"small": 64, "large": 8192}
+
 # The limits of the issues "The affinity engine in Rust" and "Proof", parts "Done when".
 LIMITS = (
     Limit(r"step/online/(stay|none)/8192", "figure", 3000, "none of 8,192 threads has to move"),
@@ -214,7 +218,7 @@ LIMITS = (
             "bytes beyond what a plain managed kthread takes in mainline",
             than=f"memory/unbound/{nr_cpus}",
         )
-        for nr_cpus in (64, 8192)
+        for nr_cpus in NR_CPUS.values()
     ),
 )
 

@@ -38,6 +38,7 @@ def results(crs: float) -> dict[str, object]:
     return {
         "date": "2026-01-01",
         "command": "make bench",
+        "images": 1,
         "runs": {"base": [base], "patched": [patched]},
         "base": base,
         "patched": patched,
@@ -92,7 +93,7 @@ def test_the_report_says_when_how_and_over_how_many_images() -> None:
     assert "SPDX-License-Identifier" in text.splitlines()[0]
     assert "2026-01-01" in text
     assert "`make bench`" in text
-    assert "1 images of the unpatched" in text
+    assert "1 images of each" in text
     assert "| create + run + stop, unbound | 0 | 50,000 | 50,000 | 1 |" in text
 
 
@@ -151,7 +152,7 @@ def test_a_boot_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.M
     """Nobody waits an hour for a result that is thrown away."""
     stopped = threading.Event()
     monkeypatch.setattr(vm, "stop_all", stopped.set)
-    each, alone = bench.jobs_of("base", [tmp_path], tmp_path, "")
+    jobs = bench.jobs_of("base", [tmp_path], tmp_path, "")
     ended = []
 
     def measure(_image: Path, log: Path, *_: object) -> dict[str, float]:
@@ -164,9 +165,9 @@ def test_a_boot_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(bench, "measure", measure)
     with pytest.raises(vm.BootError, match="the guest broke"):
-        bench.run_all(each + alone, tmp_path)
+        bench.run_all(jobs, tmp_path)
     assert stopped.is_set()
-    assert len(ended) < len(alone)
+    assert len(ended) < len(jobs) - 1
 
 
 def test_a_series_has_the_steps_by_what_grows() -> None:
