@@ -30,7 +30,7 @@ help:
 	@echo '  make import-sources   sources edited here -> the working tree of build/linux'
 	@echo '  make check    patches, sources and tree agree; checkpatch, rustfmt, clippy, host lints'
 	@echo '  make bisect   after each patch: build with the option on and off, boot both (long)'
-	@echo '  make configs  the series in kernels of other kinds: RT, no NUMA, no Rust, ... (long)'
+	@echo '  make configs  the series in kernels of other kinds: RT, no NUMA, arm64, no Rust, ... (long)'
 	@echo '  make review   sparse, coccinelle, kernel-doc, rustdoc and htmldocs on what the series adds (long)'
 	@echo '  make torture  the list is changed at random while CPUs, partitions and threads change (long)'
 	@echo '  make broad    a kernel with many subsystems at work: every kernel thread accounted for (long)'

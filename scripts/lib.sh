@@ -129,6 +129,67 @@ kernel_version_of() {
 		/^NAME/ {printf "%d.%d.%d\n", v, p, s; exit}' "$1/Makefile"
 }
 
+# --- packages of Debian ------------------------------------------------------
+keyring=${DEBIAN_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
+
+# need PROGRAM PACKAGE: install the package if the program (or file) is not there.
+need() {
+	case $1 in
+	/*) [[ ! -e $1 ]] || return 0 ;;
+	*) ! have "$1" || return 0 ;;
+	esac
+	[[ ${SETUP:-yes} != no ]] || die "SETUP=no: $2 is missing, nothing installed"
+	progress "apt-get install $2" "$logs/setup-$2.log" as_root sh -c \
+		"apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $2" ||
+		die "$2 cannot be installed (build/logs/setup-$2.log)"
+}
+
+# The Debian mirrors that this machine uses already, best first.
+debian_mirrors() {
+	local line uri
+	# shellcheck disable=SC2016
+	apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+		sort -u |
+		while IFS= read -r line; do
+			uri=${line##*|}
+			case $line in
+			Debian\|Debian\|*) printf '1 %s\n' "$uri" ;;
+			# Before the first `apt-get update` apt knows no origins yet.
+			\|\|*security* | *\$\(*security*) ;;
+			\|\|*/debian/ | \|\|*/debian | *\$\(*/debian/ | *\$\(*/debian) printf '2 %s\n' "$uri" ;;
+			esac
+		done | sort -u | cut -d ' ' -f 2-
+}
+
+private_apt() {
+	local tool=$1
+	shift
+	APT_CONFIG=$apt/apt.conf "$tool" -qq "$@"
+}
+
+# setup_private_apt DIR: apt with its own lists, cache and sources, in DIR; only how
+# to reach the network (proxies, certificates, login) is the machine's. Sets $apt.
+setup_private_apt() {
+	apt=$1
+	rm -rf -- "$apt"
+	mkdir -p -- "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/etc"
+	apt-config dump Acquire >"$apt/apt.conf"
+	cat >>"$apt/apt.conf" <<-EOF
+		Dir::Etc::main "/dev/null";
+		Dir::Etc::parts "/dev/null";
+		Dir::Etc::preferences "/dev/null";
+		Dir::Etc::preferencesparts "/dev/null";
+		Dir::Etc::sourcelist "$apt/etc/sources.list";
+		Dir::Etc::sourceparts "/dev/null";
+		Dir::State::lists "$apt/lists";
+		Dir::Cache "$apt/cache";
+		APT::Sandbox::User "root";
+		APT::Get::List-Cleanup "false";
+		Acquire::Languages "none";
+		Acquire::AllowInsecureRepositories "false";
+	EOF
+}
+
 # --- the toolchain for the kernel -----------------------------------------
 # Sets llvm_suffix, rust_bin, rust_src, bindgen_bin; each empty if there is none
 # that fits. The kernel's minimum is asked for here too so that what is missing
@@ -195,8 +256,8 @@ find_bindgen() {
 	return 1
 }
 
-# Fills kmake_args with what every make in the kernel tree needs. bindgen loads
-# libclang at run time: it must be the one of the compiler.
+# kernel_toolchain [CONFIG]: fills kmake_args with what every make in the kernel tree
+# needs. bindgen loads libclang at run time: it must be the one of the compiler.
 kernel_toolchain() {
 	local libdir
 	find_llvm || die "no clang/lld/llvm 17 or newer; run: make setup"
@@ -207,7 +268,7 @@ kernel_toolchain() {
 	[[ ! -d $libdir ]] || export LIBCLANG_PATH=$libdir
 	# shellcheck disable=SC2034
 	kmake_args=(
-		"LLVM=${llvm_suffix:-1}"
+		"LLVM=${llvm_suffix:-1}" "ARCH=$(arch_of "${1:-}")"
 		"RUSTC=$rust_bin/rustc" "RUSTDOC=$rust_bin/rustdoc" "RUSTFMT=$rust_bin/rustfmt"
 		"HOSTRUSTC=$rust_bin/rustc" "CLIPPY_DRIVER=$rust_bin/clippy-driver"
 		"BINDGEN=$bindgen_bin" "RUST_LIB_SRC=$rust_src"
@@ -230,6 +291,21 @@ git_identity() {
 # Whether the kernel tree $1 has CONFIG_KTHREAD_CPUS.
 has_option() {
 	grep -rqs --include='Kconfig*' '^config KTHREAD_CPUS$' "$1/kernel" "$1/init" "$1/lib"
+}
+
+# The architecture of a configuration, as the kernel's make takes it, and the image of
+# that under the directory in which it was built. x86 has no kernel without CPU hotplug.
+arch_of() {
+	case $1 in
+	nohotplug) printf 'arm64\n' ;;
+	*) printf 'x86\n' ;;
+	esac
+}
+image_of() {
+	case $(arch_of "$1") in
+	arm64) printf 'arch/arm64/boot/Image\n' ;;
+	*) printf 'arch/x86/boot/bzImage\n' ;;
+	esac
 }
 
 # The names in patches/<version>/series, one per line; none if there is no series.
@@ -301,10 +377,10 @@ patches_edited() {
 
 # seconds_of TIME: the value of FOR= in seconds.
 seconds_of() {
-	case $1 in
-	*[!0-9smh]* | '' | [smh]*) die "FOR=$1: not a time such as 60s, 10m or 1h" ;;
-	*h) echo $((${1%h} * 3600)) ;;
-	*m) echo $((${1%m} * 60)) ;;
-	*) echo "${1%s}" ;;
+	[[ $1 =~ ^([0-9]{1,9})([smh]?)$ ]] || die "FOR=$1: not a time such as 60s, 10m or 1h"
+	case ${BASH_REMATCH[2]} in
+	h) echo $((10#${BASH_REMATCH[1]} * 3600)) ;;
+	m) echo $((10#${BASH_REMATCH[1]} * 60)) ;;
+	*) echo $((10#${BASH_REMATCH[1]})) ;;
 	esac
 }

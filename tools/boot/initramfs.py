@@ -57,11 +57,18 @@ def guest_files(guest: Path) -> list[Path]:
 
 
 def guest_entries(
-    busybox: Path, guest: Path = GUEST, programs: Sequence[Path] = (), extra: Sequence[Entry] = ()
+    busybox: Path,
+    guest: Path = GUEST,
+    programs: Sequence[Path] = (),
+    extra: Sequence[Entry] = (),
+    applets_of: Path | None = None,
 ) -> list[Entry]:
-    """Returns what the guest consists of, in a fixed order."""
+    """Returns what the guest consists of, in a fixed order.
+
+    `applets_of` is a busybox that runs here, if that of the guest does not.
+    """
     applets = subprocess.run(
-        [str(busybox), "--list"], check=True, capture_output=True, text=True
+        [str(applets_of or busybox), "--list"], check=True, capture_output=True, text=True
     ).stdout.split()
     scripts = {path.name: path.read_bytes() for path in [*guest_files(guest), *programs]}
     entries = [Entry(name, stat.S_IFDIR | 0o755) for name in DIRECTORIES]
@@ -108,6 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     """Writes the archive if it is missing or its inputs have changed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--busybox", type=Path, required=True, help="statically linked busybox")
+    parser.add_argument("--applets-of", type=Path, help="one like it that runs here")
     parser.add_argument("--program", type=Path, action="append", default=[], help="for /kc")
     parser.add_argument("--bash", type=Path, help="statically linked bash, for the selftests")
     parser.add_argument("--selftest", type=Path, action="append", default=[])
@@ -117,14 +125,18 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--selftest needs --bash")
 
     stamp = args.output.with_name(args.output.name + ".key")
-    others = [*args.program, *args.selftest, *([args.bash] if args.bash else [])]
+    others = [path for path in (args.bash, args.applets_of) if path]
+    others += [*args.program, *args.selftest]
     wanted = key(args.busybox, others=others)
     if args.output.exists() and stamp.exists() and stamp.read_text().strip() == wanted:
         return 0
     args.output.parent.mkdir(parents=True, exist_ok=True)
     draft = args.output.with_name(args.output.name + ".new")
     extra = selftest_entries(args.bash, args.selftest) if args.selftest else []
-    data = archive(guest_entries(args.busybox, programs=args.program, extra=extra))
+    entries = guest_entries(
+        args.busybox, programs=args.program, extra=extra, applets_of=args.applets_of
+    )
+    data = archive(entries)
     draft.write_bytes(gzip.compress(data, compresslevel=6, mtime=0))
     draft.replace(args.output)
     stamp.write_text(wanted + "\n")

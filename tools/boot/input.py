@@ -22,7 +22,6 @@ from facts import FLAGS, CpuSet, parse_cpus
 from vm import BUILD, ROOT
 
 CPUS = 8
-LAST = CPUS - 1
 PAGE = 4096
 
 ALL = ",".join(FLAGS)

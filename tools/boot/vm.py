@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import re
 import selectors
 import shlex
@@ -35,7 +36,6 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 LOGS = BUILD / "logs"
 
-QEMU = "qemu-system-x86_64"
 END_MARKER = b"@kc end count="
 KVM = Path("/dev/kvm")
 
@@ -94,12 +94,32 @@ class GuestDied(BootError):
 
 
 @dataclass(frozen=True)
+class Arch:
+    """What depends on the architecture.
+
+    `package` has QEMU for it, `board` and `cpu` are what QEMU emulates, and `image` is
+    where the kernel's make leaves what is booted.
+    """
+
+    package: str
+    board: str
+    cpu: str
+    image: str
+
+
+ARCHES = {
+    "x86_64": Arch("qemu-system-x86", "q35", "Nehalem", "arch/x86/boot/bzImage"),
+    "aarch64": Arch("qemu-system-arm", "virt", "cortex-a57", "arch/arm64/boot/Image"),
+}
+
+
+@dataclass(frozen=True)
 class Machine:
     """The virtual machine.
 
     `maxcpus` counts the places for absent CPUs too (0: as smp). There is a socket for
     every node unless `sockets` says otherwise. With `hotplug` the guest can have absent
-    CPUs added: it prints a line with "kcguest: ask add-cpus".
+    CPUs added: it prints a line with "kcguest: ask add-cpus". `arch` is one of ARCHES.
     """
 
     smp: int = 8
@@ -107,8 +127,8 @@ class Machine:
     maxcpus: int = 0
     memory: int = 512
     sockets: int = 0
-    cpu: str = "Nehalem"
     hotplug: bool = False
+    arch: str = "x86_64"
 
     def __post_init__(self) -> None:
         total = self.maxcpus or self.smp
@@ -125,16 +145,22 @@ class Machine:
         if self.sockets and total % self.sockets:
             raise BadMachine(f"SMP={total}: the CPUs must divide evenly among the sockets")
 
+    @property
+    def native(self) -> bool:
+        """Whether the host could run it without emulation."""
+        return self.arch == platform.machine()
+
     def arguments(self) -> list[str]:
         """Returns QEMU's arguments; every node has a memory of its own."""
         total = self.maxcpus or self.smp
         cores = total // self.nodes
-        args = ["-machine", "q35", "-cpu", self.cpu, "-m", f"{self.memory}M"]
+        arch = ARCHES[self.arch]
+        args = ["-machine", arch.board, "-cpu", arch.cpu, "-m", f"{self.memory}M"]
         if self.hotplug:
             # Linux counts the absent CPUs of QEMU's ACPI tables only in a guest of a
             # hypervisor that it knows. An emulated one can pass for VMware's: by the
             # serial number, and by the I/O port that QEMU has for VMware's tools.
-            args = ["-machine", "q35,vmport=on", "-cpu", f"{self.cpu},-hypervisor"]
+            args = ["-machine", f"{arch.board},vmport=on", "-cpu", f"{arch.cpu},-hypervisor"]
             args += ["-m", f"{self.memory}M", "-smbios", "type=1,serial=VMware-guest"]
         sockets = self.sockets or self.nodes
         places = f"sockets={sockets},cores={total // sockets},threads=1"
@@ -190,7 +216,7 @@ def qemu_command(
     machine: Machine,
     guest: Guest,
     accel: str,
-    qemu: str = QEMU,
+    qemu: str = "",
     monitor: Path | None = None,
     debugger: Path | None = None,
 ) -> list[str]:
@@ -201,7 +227,7 @@ def qemu_command(
     where QEMU listens for commands, `debugger` where it listens for gdb.
     """
     accels = {"kvm": "kvm", "tcg": "tcg,thread=single", "mttcg": "tcg,thread=multi"}
-    args = [qemu, *machine.arguments(), "-accel", accels[accel]]
+    args = [qemu or f"qemu-system-{machine.arch}", *machine.arguments(), "-accel", accels[accel]]
     if accel == "kvm":
         args[args.index("-cpu") + 1] = "host"
     if monitor is not None:
@@ -215,11 +241,12 @@ def qemu_command(
     return args
 
 
-def find_qemu() -> str:
+def find_qemu(arch: str = "x86_64") -> str:
     """Returns the path of QEMU."""
-    path = shutil.which(QEMU)
+    program = f"qemu-system-{arch}"
+    path = shutil.which(program)
     if path is None:
-        raise NoQemu(f"{QEMU} is not installed: install the package qemu-system-x86")
+        raise NoQemu(f"{program} is not installed: install the package {ARCHES[arch].package}")
     return path
 
 
@@ -237,8 +264,8 @@ def boot(
 
     Raises a BootError if the guest does not print its end marker.
     """
-    accel = choose_accel(guest, accel)
-    qemu = find_qemu()
+    accel = choose_accel(guest, accel, machine.arch)
+    qemu = find_qemu(machine.arch)
     if machine.hotplug:
         with tempfile.TemporaryDirectory() as scratch:
             # A path of a socket must be short.
@@ -249,17 +276,22 @@ def boot(
     else:
         command = qemu_command(machine, guest, accel, qemu, debugger=debugger)
         console = _run(command, accel, timeout, log, on_output)
-    if accel != "kvm":
+    if accel != "kvm" and machine.native:
         KvmProbe(guest, qemu).confirm_refusal()
     return console
 
 
-def choose_accel(guest: Guest, accel: str) -> str:
-    """Returns kvm or tcg for auto, and looks whether there is something to boot."""
+def choose_accel(guest: Guest, accel: str, arch: str = "x86_64") -> str:
+    """Returns kvm or tcg for auto, and looks whether there is something to boot.
+
+    For another architecture than the host's kvm stands for tcg, too.
+    """
     for what, path in (("kernel", guest.kernel), ("initramfs", guest.initrd)):
         if not path.is_file():
             raise NoQemu(f"there is no {what} at {path}")
-    qemu = find_qemu()
+    qemu = find_qemu(arch)
+    if accel in ("auto", "kvm") and arch != platform.machine():
+        return "tcg"
     if accel == "auto":
         return "kvm" if KvmProbe(guest, qemu).works() else "tcg"
     return accel

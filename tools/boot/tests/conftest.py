@@ -46,9 +46,9 @@ class Boots:
     )
     made: dict[Boot, Future[Facts]] = field(default_factory=dict)
 
-    def image(self, config: str) -> Path:
+    def image(self, config: str, arch: str = "x86_64") -> Path:
         """The kernel of a configuration."""
-        return self.out / config / "arch/x86/boot/bzImage"
+        return self.out / config / vm.ARCHES[arch].image
 
     def archive(self, boot: Boot) -> Path:
         """The root file system of a guest; that with the module kcload is for one kernel."""
@@ -70,7 +70,7 @@ class Boots:
         return self.request(boot).result()
 
     def _boot(self, boot: Boot) -> Facts:
-        image = self.image(boot.config)
+        image = self.image(boot.config, boot.machine.arch)
         if not image.is_file():
             raise vm.NoQemu(f"there is no kernel {image}: make kernel CONFIG={boot.config}")
         guest = vm.Guest(image, self.archive(boot), boot.append)
@@ -113,8 +113,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for guest in sorted({boot.guest for boot in wanted} | {"initramfs"}):
             _make(guest, sorted({boot.config for boot in wanted if boot.guest == guest}))
     # Whether KVM works is found out once, not by two boots at a time.
-    first = boots.image(wanted[0].config)
-    if boots.accel == "auto" and first.is_file() and boots.initrd.is_file():
+    first = next((boots.image(boot.config) for boot in wanted if boot.machine.native), None)
+    if boots.accel == "auto" and first and first.is_file() and boots.initrd.is_file():
         try:
             boots.accel = vm.choose_accel(vm.Guest(first, boots.initrd), "auto")
         except vm.BootError as error:

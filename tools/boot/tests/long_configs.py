@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import checks
 from facts import Snapshot, format_cpus, new_complaints, parse_cpus
-from scenarios import Boot
+from scenarios import Boot, Scenario
 from vm import Machine
 
 if TYPE_CHECKING:
@@ -36,17 +37,35 @@ CHANGES = (
 )
 
 
+# Where no CPU goes or comes.
+STATIC = ("nohotplug",)
+
+
 def machine(config: str) -> Machine:
     """A machine that the kernel can have all of."""
+    if config == "nohotplug":
+        return Machine(arch="aarch64")
     if config == "up":
         return Machine(smp=1, nodes=1)
     return Machine(nodes=1 if config in ("nonuma", "small") else 2)
 
 
+def boot(config: str, words: str) -> Boot:
+    """A boot of such a kernel."""
+    if machine(config).native:
+        return Boot(config, machine(config), words)
+    return Boot(config, machine(config), f"console=ttyAMA0 {words}", guest="arm64")
+
+
+def hotplug(do: str) -> bool:
+    """Whether an action takes a CPU away or brings it back."""
+    return do.startswith(("offline", "online"))
+
+
 def without(config: str) -> Boot:
     """The same without the option: what the kernel says about this machine anyway."""
-    actions = ",".join(f"{do},facts" for do, _ in CHANGES if do.startswith(("offline", "online")))
-    return Boot(config, machine(config), f"kcguest.do=facts,{actions}")
+    actions = [f"{do},facts" for do, _ in CHANGES if hotplug(do) and config not in STATIC]
+    return boot(config, f"kcguest.do={','.join(['facts', *actions])}")
 
 
 def surprises(snapshot: Snapshot, confined: str) -> list[str]:
@@ -68,14 +87,27 @@ def surprises(snapshot: Snapshot, confined: str) -> list[str]:
 @pytest.mark.parametrize("config", [name for name in CONFIGS if name not in WITHOUT])
 def test_confines(config: str, boots: Boots) -> None:
     """K holds at boot, after every write and while its CPUs go and come."""
-    actions = ",".join(f"{do},facts" if do else "facts" for do, _ in CHANGES)
-    boot = Boot(config, machine(config), f"kthread_cpus=2-3 kcguest.do={actions}")
-    facts, plain = boots.facts(boot), boots.facts(without(config))
+    changes = [(do, cpus) for do, cpus in CHANGES if config not in STATIC or not hotplug(do)]
+    actions = ",".join(f"{do},facts" if do else "facts" for do, _ in changes)
+    option = Scenario(config, "kthread_cpus=2-3", "2-3")
+    facts = boots.facts(boot(config, f"{option.words} kcguest.do={actions}"))
+    plain = boots.facts(without(config))
     assert not facts.failed_actions
-    assert len(facts.snapshots) == len(CHANGES)
+    if config == "nohotplug":
+        # arm64 has numbers for per-CPU interrupts, too, which have no effective affinity.
+        facts.last.irqs[:] = [irq for irq in facts.last.irqs if irq.effective]
+        assert facts.last.irqs
+    # What the changes do not reach.
+    assert not [
+        *checks.option_lines(option, facts),
+        *checks.environment(option, facts),
+        *checks.first_process(option, facts, plain),
+        *checks.interrupts(option, facts, plain),
+    ]
+    assert len(facts.snapshots) == len(changes)
     found = [
         f"after {do or 'boot'}: {text}"
-        for (do, confined), snapshot in zip(CHANGES, facts.snapshots, strict=True)
+        for (do, confined), snapshot in zip(changes, facts.snapshots, strict=True)
         for text in surprises(snapshot, confined)
     ]
     assert not found
@@ -85,8 +117,8 @@ def test_confines(config: str, boots: Boots) -> None:
 @pytest.mark.parametrize("config", [name for name in CONFIGS if name in WITHOUT])
 def test_boots_without(config: str, boots: Boots) -> None:
     """A kernel that cannot have the option boots as ever, and says that it does not know it."""
-    facts = boots.facts(Boot(config, machine(config), "kthread_cpus=0 kcguest.do=facts"))
+    facts = boots.facts(boot(config, "kthread_cpus=0 kcguest.do=facts"))
     assert not facts.failed_actions
-    plain = boots.facts(Boot(config, machine(config), "kcguest.do=facts"))
+    plain = boots.facts(boot(config, "kcguest.do=facts"))
     assert not new_complaints(facts, plain)
     assert any("Unknown kernel command line" in line.text for line in facts.log)

@@ -57,6 +57,15 @@ def test_guest(busybox: Path) -> None:
     assert {"kc/actions.sh", "kc/facts.awk", "kc/umh"} <= found.keys()
 
 
+def test_foreign_busybox(busybox: Path, tmp_path: Path) -> None:
+    """A busybox that does not run here is packed, and another one says what it can do."""
+    foreign = tmp_path / "foreign"
+    foreign.write_bytes(b"not for this machine")
+    found = members(initramfs.archive(initramfs.guest_entries(foreign, applets_of=busybox)))
+    assert found["bin/busybox"][1] == b"not for this machine"
+    assert found["bin/awk"] == (stat.S_IFLNK | 0o777, b"busybox")
+
+
 def test_programs(busybox: Path, tmp_path: Path) -> None:
     """Sources of programs stay out; programs, and selftests with their shell, go in."""
     program, bash, selftest = (tmp_path / name for name in ("steps", "bash-static", "a-test.sh"))

@@ -38,6 +38,9 @@ int kthread_cpus_parse(const char *list, size_t length, struct cpumask *cpus);
 unsigned int kthread_cpus_obey(const char *value, unsigned int times,
 			       struct cpumask *confined, struct cpumask *scratch,
 			       const struct cpumask *housekeeping);
+void kthread_cpus_check_present(const char *value, const struct cpumask *confined,
+				struct cpumask *scratch,
+				const struct cpumask *housekeeping);
 
 #ifdef CONFIG_KTHREAD_CPUS
 

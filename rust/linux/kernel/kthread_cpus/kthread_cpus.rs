@@ -32,6 +32,7 @@ use option::Classes;
 use policy::{
     CpuSet,
     Cpus,
+    Level,
     Verdict, //
 };
 
@@ -164,8 +165,8 @@ pub unsafe extern "C" fn kthread_cpus_parse(
 /// work that it names are returned as bits of `enum kthread_cpus_class`. Otherwise 0 is returned,
 /// and `confined` has no meaning. `scratch` has no meaning after the call.
 ///
-/// Called once at boot, after the whole command line was read and the masks of the possible,
-/// present and housekeeping CPUs were set up. Allocates nothing.
+/// Called once at boot, after the whole command line was read and the masks of the possible and
+/// housekeeping CPUs were set up. Allocates nothing.
 ///
 /// # Safety
 ///
@@ -259,11 +260,8 @@ fn judge(
     housekeeping: &Cpumask,
 ) -> Option<Classes> {
     let possible = cpumask::possible_mask();
-    let present = cpumask::present_mask();
 
-    let verdict = policy::judge(confined, housekeeping, possible, present, scratch);
-
-    let (impossible, absent) = match verdict {
+    let impossible = match policy::judge(confined, housekeeping, possible, scratch) {
         Verdict::Empty => {
             pr_warn!("ignoring \"{shown}\": there is no CPU in the list\n");
             return None;
@@ -275,7 +273,7 @@ fn judge(
             );
             return None;
         }
-        Verdict::Obeyed { impossible, absent } => (impossible, absent),
+        Verdict::Obeyed { impossible } => impossible,
     };
 
     if impossible {
@@ -283,11 +281,6 @@ fn judge(
         confined.retain(possible);
         let dropped = &*scratch;
         pr_warn!("dropping CPUs {dropped} of \"{shown}\": they are not possible\n");
-    }
-    if absent {
-        pr_warn!(
-            "no CPU of \"{shown}\" is present yet: using CPUs {housekeeping} until one is online\n"
-        );
     }
 
     // One line either way, so that the log shows at a glance what became of the option.
@@ -305,4 +298,49 @@ fn judge(
         );
     }
     Some(classes)
+}
+
+/// Says in the log where the work will be if none of the CPUs to which the boot option confines it
+/// is present yet.
+///
+/// `value` is what was passed to [`kthread_cpus_obey`], and `confined` what that has set. `scratch`
+/// has no meaning after the call.
+///
+/// Called once at boot, after `smp_prepare_cpus()`: not before do all architectures know which CPUs
+/// are present. Allocates nothing.
+///
+/// # Safety
+///
+/// * `value` must be a valid C string.
+/// * `confined` and `housekeeping` must be valid for reading.
+/// * `scratch` must be valid for writing, and nobody else may access it during the call.
+#[export]
+#[link_section = ".init.text"]
+#[inline(never)]
+pub unsafe extern "C" fn kthread_cpus_check_present(
+    value: *const c_char,
+    confined: *const bindings::cpumask,
+    scratch: *mut bindings::cpumask,
+    housekeeping: *const bindings::cpumask,
+) {
+    // SAFETY: The caller promises that it is a valid C string.
+    let shown = Shown(unsafe { CStr::from_char_ptr(value) }.to_bytes());
+    // SAFETY: The caller promises that it is valid for writing, and not accessed by others.
+    let scratch = unsafe { Cpumask::from_raw_mut(scratch) };
+    let cpus = Cpus {
+        // SAFETY: The caller promises that it is valid for reading.
+        confined: unsafe { Cpumask::from_raw(confined) },
+        // SAFETY: The caller promises that it is valid for reading.
+        housekeeping: unsafe { Cpumask::from_raw(housekeeping) },
+        // Those that are present and not online are brought up next, or may be at any time.
+        online: cpumask::present_mask(),
+        possible: cpumask::possible_mask(),
+    };
+
+    if policy::effective(scratch, None, &cpus) != Level::Confined {
+        let scratch = &*scratch;
+        pr_warn!(
+            "no CPU of \"{shown}\" is present yet: using CPUs {scratch} until one is online\n"
+        );
+    }
 }

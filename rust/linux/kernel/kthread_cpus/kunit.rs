@@ -535,41 +535,27 @@ mod tests {
     fn verdicts_on_cpumasks() -> Result {
         let mut scratch = cpus(0)?;
 
-        // The CPUs in the list, housekeeping, possible and present ones.
+        // The CPUs in the list, housekeeping and possible ones.
         let cases = [
-            (0b0000, 0b0111, 0b0111, 0b0011, Verdict::Empty),
-            (0b1000, 0b0111, 0b0111, 0b0011, Verdict::NoHousekeeping),
-            (
-                0b1001,
-                0b0111,
-                0b0111,
-                0b0011,
-                Verdict::Obeyed {
-                    impossible: true,
-                    absent: false,
-                },
-            ),
+            (0b0000, 0b0111, 0b0111, Verdict::Empty),
+            (0b1000, 0b0111, 0b0111, Verdict::NoHousekeeping),
+            (0b1001, 0b0111, 0b0111, Verdict::Obeyed { impossible: true }),
             (
                 0b0101,
                 0b0110,
                 0b0111,
-                0b0011,
-                Verdict::Obeyed {
-                    impossible: false,
-                    absent: true,
-                },
+                Verdict::Obeyed { impossible: false },
             ),
         ];
 
         if kernel::cpu::nr_cpu_ids() < 4 {
             return Ok(());
         }
-        for (wanted, housekeeping, possible, present, verdict) in cases {
+        for (wanted, housekeeping, possible, verdict) in cases {
             let judged = policy::judge(
                 &*cpus(wanted)?,
                 &*cpus(housekeeping)?,
                 &*cpus(possible)?,
-                &*cpus(present)?,
                 &mut *scratch,
             );
             assert!(judged == verdict);

@@ -137,18 +137,15 @@ pub enum Verdict {
     Obeyed {
         /// Whether it names CPUs that are not possible.
         impossible: bool,
-        /// Whether none of the CPUs that it leaves to the work is present yet.
-        absent: bool,
     },
 }
 
-/// Decides about the CPU list `wanted` of the boot option, with `housekeeping`, `possible` and
-/// `present` being what they are at boot. `scratch` is overwritten.
+/// Decides about the CPU list `wanted` of the boot option, with `housekeeping` and `possible` being
+/// what they are at boot. `scratch` is overwritten.
 pub fn judge<S: CpuSet + ?Sized>(
     wanted: &S,
     housekeeping: &S,
     possible: &S,
-    present: &S,
     scratch: &mut S,
 ) -> Verdict {
     if wanted.empty() {
@@ -163,6 +160,5 @@ pub fn judge<S: CpuSet + ?Sized>(
 
     Verdict::Obeyed {
         impossible: !wanted.is_subset(possible),
-        absent: !scratch.intersects(present),
     }
 }

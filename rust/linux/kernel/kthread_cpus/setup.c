@@ -43,9 +43,9 @@ static char *kthread_cpus_value __initdata;
 static unsigned int kthread_cpus_times __initdata;
 
 /*
- * Only remembers the value. What it means depends on the masks of possible,
- * present and housekeeping CPUs, and these on other options, which may be
- * further to the right.
+ * Only remembers the value. What it means depends on the masks of possible and
+ * housekeeping CPUs, and these on other options, which may be further to the
+ * right.
  */
 static int __init kthread_cpus_setup(char *str)
 {
@@ -86,6 +86,17 @@ void __init kthread_cpus_init(void)
 	kthread_books_change_nodes();
 	kthread_books_change(KTHREAD_AFFINITY_CONFINED);
 }
+
+static int __init kthread_cpus_present_init(void)
+{
+	static struct cpumask scratch __initdata;
+
+	if (kthread_cpus_classes)
+		kthread_cpus_check_present(kthread_cpus_value, cpu_kthread_mask, &scratch,
+					   housekeeping_cpumask(HK_TYPE_DOMAIN));
+	return 0;
+}
+early_initcall(kthread_cpus_present_init);
 
 /**
  * kthread_cpus_affine - Confine a user task, if its class is confined
