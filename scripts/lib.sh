@@ -130,6 +130,7 @@ kernel_version_of() {
 }
 
 # --- packages of Debian ------------------------------------------------------
+# shellcheck disable=SC2034
 keyring=${DEBIAN_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
 
 # need PROGRAM PACKAGE: install the package if the program (or file) is not there.
@@ -256,7 +257,7 @@ find_bindgen() {
 	return 1
 }
 
-# kernel_toolchain [CONFIG]: fills kmake_args with what every make in the kernel tree
+# kernel_toolchain ARCH: fills kmake_args with what every make in the kernel tree
 # needs. bindgen loads libclang at run time: it must be the one of the compiler.
 kernel_toolchain() {
 	local libdir
@@ -268,7 +269,7 @@ kernel_toolchain() {
 	[[ ! -d $libdir ]] || export LIBCLANG_PATH=$libdir
 	# shellcheck disable=SC2034
 	kmake_args=(
-		"LLVM=${llvm_suffix:-1}" "ARCH=$(arch_of "${1:-}")"
+		"LLVM=${llvm_suffix:-1}" "ARCH=$1"
 		"RUSTC=$rust_bin/rustc" "RUSTDOC=$rust_bin/rustdoc" "RUSTFMT=$rust_bin/rustfmt"
 		"HOSTRUSTC=$rust_bin/rustc" "CLIPPY_DRIVER=$rust_bin/clippy-driver"
 		"BINDGEN=$bindgen_bin" "RUST_LIB_SRC=$rust_src"
