@@ -257,6 +257,30 @@ find_bindgen() {
 	return 1
 }
 
+# The runtime of AddressSanitizer for programs in Rust: rustup's rustc has one, or else
+# clang. Prints rustc or clang.
+find_asan() {
+	local sysroot runtime
+	sysroot=$(rustc --print sysroot 2>/dev/null) || return 1
+	for runtime in "$sysroot"/lib/rustlib/*/lib/librustc*_rt.asan.a; do
+		[[ ! -e $runtime ]] || { echo rustc; return; }
+	done
+	find_llvm || return 1
+	runtime=$("clang$llvm_suffix" --print-file-name=libclang_rt.asan-x86_64.a)
+	[[ -e $runtime ]] || runtime=$("clang$llvm_suffix" --print-file-name=libclang_rt.asan.a)
+	[[ -e $runtime ]] && echo clang
+}
+
+# What builds the host's programs in Rust: all of their Cargo.toml ask for this much.
+find_cargo() {
+	local tool version
+	for tool in cargo rustc; do
+		have "$tool" || return 1
+		version=$(version_of "$tool")
+		version_ge "${version:-0}" 1.85.0 || return 1
+	done
+}
+
 # kernel_toolchain ARCH: fills kmake_args with what every make in the kernel tree
 # needs. bindgen loads libclang at run time: it must be the one of the compiler.
 kernel_toolchain() {
@@ -287,6 +311,21 @@ git_identity() {
 	email=$(git -C "$top" config user.email || :)
 	export GIT_COMMITTER_NAME=${name:-kthread_cpus}
 	export GIT_COMMITTER_EMAIL=${email:-kthread_cpus@localhost}
+}
+
+# shared_clone DIR: a clone of build/linux that shares its objects, with nothing checked
+# out at first. Made afresh when what it has checked out is gone from build/linux, which
+# then is another one.
+shared_clone() {
+	local dir=$1
+	[[ ! -d $dir ]] || git -C "$dir" cat-file -e 'HEAD^{tree}' 2>/dev/null || rm -rf -- "$dir"
+	if [[ ! -d $dir ]]; then
+		rm -rf -- "$dir.new"
+		git clone -q --shared --no-checkout -- "$linux" "$dir.new"
+		git -C "$dir.new" config gc.auto 0
+		mv -- "$dir.new" "$dir"
+	fi
+	git -C "$dir" fetch -q --force "$linux" refs/tags/base:refs/tags/base HEAD
 }
 
 # Whether the kernel tree $1 has CONFIG_KTHREAD_CPUS.
@@ -358,6 +397,19 @@ tree_state_set() {
 	file=$(tree_state_file)
 	printf '%s\n' "$@" >"$file.new"
 	mv -- "$file.new" "$file"
+}
+
+# What build/linux has beside what is checked out and is in no import or export: one
+# line for each branch, and for each stash.
+other_work() {
+	local known name
+	known=$(tree_state head)
+	git -C "$linux" cat-file -e "${known:-base}" 2>/dev/null || known=
+	while read -r name; do
+		[[ -z $(git -C "$linux" rev-list -n 1 "$name" --not "${known:-base}" HEAD) ]] ||
+			printf 'branch: %s\n' "$name"
+	done < <(git -C "$linux" for-each-ref --format='%(refname:short)' refs/heads)
+	git -C "$linux" stash list --format='stash: %gd %gs'
 }
 
 # One line for every file of patches/<version> that is not what SHA256SUMS says.

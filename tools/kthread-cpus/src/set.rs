@@ -29,6 +29,9 @@ fn write(root: &Root, name: &str, value: &str) -> io::Result<()> {
 
 /// Gives the list to the kernel, and looks whether it has taken it.
 fn set_sysfs(root: &Root, cpus: &CpuSet, possible: &CpuSet) -> Result<()> {
+    let file = root.path(SYSFS);
+    let file = file.display();
+
     write(root, SYSFS, &cpus.to_string()).map_err(|error| {
         let why = match error.raw_os_error() {
             Some(libc::EINVAL) => "; none of these CPUs is online and not isolated: choose others",
@@ -38,18 +41,18 @@ fn set_sysfs(root: &Root, cpus: &CpuSet, possible: &CpuSet) -> Result<()> {
             _ => hint(&error),
         };
         Error::new(format_args!(
-            "cannot write {cpus} to /{SYSFS}: {error}{why}"
+            "cannot write {cpus} to {file}: {error}{why}"
         ))
     })?;
     match root.read_list(SYSFS) {
         // It drops what can never be there.
         Some(now) if now == cpus.and(possible) => Ok(()),
         Some(now) => Err(Error::new(format_args!(
-            "/{SYSFS} has {} after {cpus} was written; see the kernel's log",
+            "{file} has {} after {cpus} was written; see the kernel's log",
             Named(&now)
         ))),
         None => Err(Error::new(format_args!(
-            "/{SYSFS} cannot be read after {cpus} was written; see the kernel's log"
+            "{file} cannot be read after {cpus} was written; see the kernel's log"
         ))),
     }
 }
@@ -123,12 +126,14 @@ impl Effort<'_> {
             (false, _) => write(self.root, file, &mask),
         };
 
+        let file = self.root.path(file);
+        let file = file.display();
         match result {
             Ok(()) => self
                 .done
-                .push(format!("{what} to CPUs {}: {mask} in /{file}", self.cpus)),
+                .push(format!("{what} to CPUs {}: {mask} in {file}", self.cpus)),
             Err(error) => self.failed.push(format!(
-                "{what}: cannot write {mask} to /{file}: {error}{}",
+                "{what}: cannot write {mask} to {file}: {error}{}",
                 hint(&error)
             )),
         }
@@ -196,8 +201,9 @@ pub fn run(root: &Root, args: &SetArgs) -> Result<u8> {
         if !args.dry_run {
             set_sysfs(root, &cpus, &machine.possible)?;
         }
+        let file = root.path(SYSFS);
         output::write_to(None, |out| {
-            Ok(writeln!(out, "{write_word} {cpus} to /{SYSFS}")?)
+            Ok(writeln!(out, "{write_word} {cpus} to {}", file.display())?)
         })?;
         return Ok(0);
     }

@@ -21,7 +21,6 @@ use kthread_cpus_oracle::{
     bitmap_parselist_of_c, compare,
     inputs::{self, Input},
     lists::{self, Rng},
-    Agreement,
 };
 
 /// How many of C's instructions Rust may take.
