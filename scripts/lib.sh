@@ -262,7 +262,7 @@ find_bindgen() {
 find_asan() {
 	local sysroot runtime
 	sysroot=$(rustc --print sysroot 2>/dev/null) || return 1
-	for runtime in "$sysroot"/lib/rustlib/*/lib/librustc*_rt.asan.a; do
+	for runtime in "$sysroot"/lib/rustlib/x86_64-unknown-linux-gnu/lib/librustc*_rt.asan.a; do
 		[[ ! -e $runtime ]] || { echo rustc; return; }
 	done
 	find_llvm || return 1
@@ -314,11 +314,11 @@ git_identity() {
 }
 
 # shared_clone DIR: a clone of build/linux that shares its objects, with nothing checked
-# out at first. Made afresh when what it has checked out is gone from build/linux, which
+# out at first. Made afresh when a commit that it names is gone from build/linux, which
 # then is another one.
 shared_clone() {
 	local dir=$1
-	[[ ! -d $dir ]] || git -C "$dir" cat-file -e 'HEAD^{tree}' 2>/dev/null || rm -rf -- "$dir"
+	[[ ! -d $dir ]] || git -C "$dir" rev-list -n 1 --all HEAD >/dev/null 2>&1 || rm -rf -- "$dir"
 	if [[ ! -d $dir ]]; then
 		rm -rf -- "$dir.new"
 		git clone -q --shared --no-checkout -- "$linux" "$dir.new"
@@ -399,14 +399,24 @@ tree_state_set() {
 	mv -- "$file.new" "$file"
 }
 
+# The commit that the last import or export left, or else base.
+tree_known() {
+	local known
+	known=$(tree_state head)
+	if [[ -n $known ]] && git -C "$linux" cat-file -e "$known" 2>/dev/null; then
+		printf '%s\n' "$known"
+	else
+		git -C "$linux" rev-parse base
+	fi
+}
+
 # What build/linux has beside what is checked out and is in no import or export: one
 # line for each branch, and for each stash.
 other_work() {
 	local known name
-	known=$(tree_state head)
-	git -C "$linux" cat-file -e "${known:-base}" 2>/dev/null || known=
+	known=$(tree_known)
 	while read -r name; do
-		[[ -z $(git -C "$linux" rev-list -n 1 "$name" --not "${known:-base}" HEAD) ]] ||
+		[[ -z $(git -C "$linux" rev-list -n 1 "$name" --not "$known" HEAD) ]] ||
 			printf 'branch: %s\n' "$name"
 	done < <(git -C "$linux" for-each-ref --format='%(refname:short)' refs/heads)
 	git -C "$linux" stash list --format='stash: %gd %gs'
