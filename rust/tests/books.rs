@@ -5,7 +5,9 @@
 
 use core::cell::{Cell, RefCell};
 
-use kthread_cpus_core::books::{self, Books, List, Reason, Refusal, Spare, Thread, Whom};
+use kthread_cpus_core::books::{
+    self, Books, List, PerSetter, Reason, Refusal, Setter, Spare, Thread, Whom,
+};
 use kthread_cpus_core::policy::Level;
 use kthread_cpus_core::table::Table;
 use proptest::collection::vec;
@@ -111,7 +113,7 @@ enum Event {
     Leave(usize),
     Prefer(usize, Set),
     Update(usize, Set),
-    Restrict(usize, Set),
+    Restrict(usize, Setter, Set),
     Online(usize),
     Offline(usize),
     Confine(Option<Set>),
@@ -136,6 +138,10 @@ fn cpus() -> impl Strategy<Value = usize> {
     prop_oneof![4 => 0..8usize, 1 => 0..CPUS]
 }
 
+fn setters() -> impl Strategy<Value = Setter> {
+    prop_oneof![Just(Setter::Cpuset), Just(Setter::User)]
+}
+
 fn events() -> impl Strategy<Value = Event> {
     let thread = 0..THREADS;
     let node = prop_oneof![Just(None), (0..NODES + 1).prop_map(Some)];
@@ -145,7 +151,8 @@ fn events() -> impl Strategy<Value = Event> {
         2 => thread.clone().prop_map(Event::Leave),
         4 => (thread.clone(), sets()).prop_map(|(thread, set)| Event::Prefer(thread, set)),
         2 => (thread.clone(), sets()).prop_map(|(thread, set)| Event::Update(thread, set)),
-        2 => (thread, sets()).prop_map(|(thread, set)| Event::Restrict(thread, set)),
+        3 => (thread, setters(), sets())
+            .prop_map(|(thread, setter, set)| Event::Restrict(thread, setter, set)),
         6 => cpus().prop_map(Event::Online),
         1 => (vec(0..THREADS, 1..4), sets()).prop_map(|(threads, set)| Event::Astray(threads, set)),
         6 => cpus().prop_map(Event::Offline),
@@ -163,8 +170,9 @@ enum Preference {
     Mask(Set),
 }
 
-/// What user space wants, and whether that was nowhere where the thread may run.
-type Wish = (Set, bool);
+/// What the cpuset and user space want, and whether that was nowhere where the thread may run.
+type Wishes = (PerSetter<Option<Set>>, bool);
+const NO_WISHES: Wishes = ([None; 2], false);
 
 /// All that was asked for, and the specification's section 3 word for word.
 struct Oracle {
@@ -172,7 +180,7 @@ struct Oracle {
     isolated: Set,
     online: Set,
     node_of: [usize; CPUS],
-    threads: Vec<Option<(Preference, Option<Wish>)>>,
+    threads: Vec<Option<(Preference, Wishes)>>,
 }
 
 impl Oracle {
@@ -209,25 +217,50 @@ impl Oracle {
             .unwrap_or((Level::Possible, POSSIBLE))
     }
 
-    /// What becomes of a request to run on `set`; `None` if it is refused.
-    fn granted(&self, preference: Preference, set: Set) -> Option<Wish> {
-        if set & self.effective(preference) & self.online != 0 {
-            Some((set, false))
-        } else if self.confined.is_none() && set & self.online != 0 {
-            Some((set, true))
-        } else {
-            None
-        }
+    /// What comes of the wishes within `base`, and which of them count: both if they have a CPU in
+    /// common, or else the cpuset's, or else user space's.
+    fn within(&self, base: Set, wishes: PerSetter<Option<Set>>) -> Option<(PerSetter<bool>, Set)> {
+        let [cpuset, user] = wishes.map(|wish| wish.map(|set| set & base));
+        let both = cpuset.zip(user).map(|(cpuset, user)| cpuset & user);
+
+        [
+            ([true, true], both),
+            ([true, false], cpuset),
+            ([false, true], user),
+        ]
+        .into_iter()
+        .find_map(|(counts, set)| Some((counts, set.filter(|set| set & self.online != 0)?)))
     }
 
-    fn allowed(&self, preference: Preference, wish: Option<Wish>) -> Set {
+    fn placed(&self, preference: Preference, (wishes, outside): Wishes) -> (PerSetter<bool>, Set) {
         let effective = self.effective(preference);
+        let base = if outside { POSSIBLE } else { effective };
 
-        match wish {
-            Some((set, true)) if set & self.online != 0 => set,
-            Some((set, false)) if set & effective & self.online != 0 => set & effective,
-            _ => effective,
-        }
+        self.within(base, wishes).unwrap_or(([false; 2], effective))
+    }
+
+    /// What becomes of the wish of `setter` to run on `set`; `None` if it is refused.
+    fn restricted(
+        &self,
+        preference: Preference,
+        before: Wishes,
+        setter: Setter,
+        set: Set,
+    ) -> Option<Wishes> {
+        let mut wishes = before.0;
+        let wish = Some(set).filter(|set| *set != POSSIBLE);
+
+        wishes[setter as usize] = wish;
+        let counts = |outside| self.placed(preference, (wishes, outside)).0;
+        let outside =
+            self.confined.is_none() && (wish.is_some() || before.1) && counts(true) > counts(false);
+        let refused = setter == Setter::User && wish.is_some() && !counts(outside)[1];
+
+        (!refused).then_some((wishes, outside))
+    }
+
+    fn allowed(&self, preference: Preference, wishes: Wishes) -> Set {
+        self.placed(preference, wishes).1
     }
 
     fn kernel(&self) -> Set {
@@ -240,8 +273,8 @@ impl Oracle {
 
         with(self);
         if self.kernel() != before || self.confined.is_some() {
-            for (_, wish) in self.threads.iter_mut().flatten() {
-                *wish = wish.map(|(set, _)| (set, false));
+            for (_, (_, outside)) in self.threads.iter_mut().flatten() {
+                *outside = false;
             }
         }
     }
@@ -270,8 +303,8 @@ struct Shown {
     preference: Preference,
     level: Level,
     entry_allowed: Set,
-    /// Its wish, whether it is granted, and where it may run, if user space has set that.
-    stray: Option<(Wish, bool, Set)>,
+    /// The wishes, which of them count, and where it may run, if there are any.
+    stray: Option<(Wishes, PerSetter<bool>, Set)>,
 }
 
 fn set(words: &[usize]) -> Set {
@@ -324,7 +357,12 @@ fn shown(books: &mut Books<Handles<'_>>, fakes: &[Fake]) -> Vec<Shown> {
             level: *level,
             entry_allowed: *entry_allowed,
             stray: Some((
-                (set(stray.wish), stray.outside),
+                (
+                    stray
+                        .wishes
+                        .map(|wish| (!wish.is_empty()).then(|| set(wish))),
+                    stray.outside,
+                ),
                 stray.granted,
                 set(stray.allowed),
             )),
@@ -427,7 +465,7 @@ proptest! {
                         };
 
                         books.enrol(Handle(&fakes[thread]), node);
-                        oracle.threads[thread] = Some((preference, None));
+                        oracle.threads[thread] = Some((preference, NO_WISHES));
                     }
                 }
                 Event::Leave(thread) => {
@@ -463,24 +501,23 @@ proptest! {
                     let (result, _) = until_room(set, |spare| books.update(handle, spare));
                     prop_assert_eq!(result, expected);
                 }
-                Event::Restrict(thread, set) => {
+                Event::Restrict(thread, setter, set) => {
                     let handle = Handle(&fakes[thread]);
                     let expected = match oracle.threads[thread] {
                         None => Err(Refusal::Unknown),
-                        Some((preference, _)) if set == POSSIBLE => {
-                            oracle.threads[thread] = Some((preference, None));
-                            Ok(())
-                        }
-                        Some((preference, _)) => match oracle.granted(preference, set) {
-                            None => Err(Refusal::Unusable),
-                            wish => {
-                                oracle.threads[thread] = Some((preference, wish));
-                                Ok(())
+                        Some((preference, before)) => {
+                            match oracle.restricted(preference, before, setter, set) {
+                                None => Err(Refusal::Unusable),
+                                Some(wishes) => {
+                                    oracle.threads[thread] = Some((preference, wishes));
+                                    Ok(())
+                                }
                             }
-                        },
+                        }
                     };
 
-                    let (result, _) = until_room(set, |spare| books.restrict(handle, spare));
+                    let (result, _) =
+                        until_room(set, |spare| books.restrict(handle, setter, spare));
                     prop_assert_eq!(result, expected);
                 }
                 Event::Online(cpu) => {
@@ -525,19 +562,19 @@ proptest! {
 
             for (thread, fake) in fakes.iter().enumerate() {
                 prop_assert!(fake.reason.get().is_none() || fake.reason.get() == reason);
-                let Some((preference, wish)) = oracle.threads[thread] else {
+                let Some((preference, wishes)) = oracle.threads[thread] else {
                     prop_assert_eq!((fake.entry.get(), fake.stray.get()), (0, 0));
                     continue;
                 };
 
                 prop_assert_eq!(
                     &*fake.allowed.borrow(),
-                    &words(oracle.allowed(preference, wish)),
-                    "thread {} with {:?} and {:?}", thread, preference, wish
+                    &words(oracle.allowed(preference, wishes)),
+                    "thread {} with {:?} and {:?}", thread, preference, wishes
                 );
                 // Hotplug touches nobody who stays, unless it is about what user space wishes.
                 prop_assert!(
-                    may_be_in_vain || wish.is_some() || fake.in_vain.get() == before[thread]
+                    may_be_in_vain || wishes.0 != [None; 2] || fake.in_vain.get() == before[thread]
                 );
             }
 
@@ -546,14 +583,10 @@ proptest! {
                 .iter()
                 .enumerate()
                 .filter_map(|(thread, known)| known.map(|known| (thread, known)))
-                .map(|(thread, (preference, wish))| {
+                .map(|(thread, (preference, wishes))| {
                     let (level, entry_allowed) = oracle.at_level(preference);
-                    let stray = wish.map(|wish| {
-                        let within = if wish.1 { POSSIBLE } else { entry_allowed };
-                        let granted = wish.0 & within & oracle.online != 0;
-
-                        (wish, granted, oracle.allowed(preference, Some(wish)))
-                    });
+                    let (counts, allowed) = oracle.placed(preference, wishes);
+                    let stray = (wishes.0 != [None; 2]).then_some((wishes, counts, allowed));
 
                     Shown { thread, preference, level, entry_allowed, stray }
                 })
@@ -606,7 +639,9 @@ fn what_has_left_leaves_room() {
             let (result, was_short) = until_room(set, |spare| books.prefer(Handle(fake), spare));
             assert_eq!(result, Ok(()));
             short |= was_short;
-            let (result, was_short) = until_room(set, |spare| books.restrict(Handle(fake), spare));
+            let (result, was_short) = until_room(set, |spare| {
+                books.restrict(Handle(fake), Setter::User, spare)
+            });
             assert_eq!(result, Ok(()));
             short |= was_short;
         }
@@ -644,8 +679,12 @@ fn confining_calls_back_who_is_elsewhere() {
     let fake = Fake::default();
     let mut oracle = machine();
     let mut books = new_books(&oracle);
-    let place =
-        |books: &mut Books<_>| until_room(1 << 10, |spare| books.restrict(Handle(&fake), spare)).0;
+    let place = |books: &mut Books<_>| {
+        until_room(1 << 10, |spare| {
+            books.restrict(Handle(&fake), Setter::User, spare)
+        })
+        .0
+    };
 
     // CPU 10 is not on node 0.
     books.enrol(Handle(&fake), Some(0));
@@ -658,4 +697,48 @@ fn confining_calls_back_who_is_elsewhere() {
     assert_eq!(*fake.allowed.borrow(), words(oracle.node(0)));
     assert_eq!(place(&mut books), Err(Refusal::Unusable));
     assert_eq!(*fake.allowed.borrow(), words(oracle.node(0)));
+}
+
+/// What mainline does with the two masks of any other task.
+#[test]
+fn a_cpuset_and_user_space_do_not_forget_each_other() {
+    let fake = Fake::default();
+    let mut oracle = machine();
+    let mut books = new_books(&oracle);
+    let set = |books: &mut Books<_>, setter, set| {
+        until_room(set, |spare| books.restrict(Handle(&fake), setter, spare)).0
+    };
+    let is_on = |expected| assert_eq!(*fake.allowed.borrow(), words(expected));
+
+    books.enrol(Handle(&fake), None);
+    assert_eq!(set(&mut books, Setter::User, 0x0f), Ok(()));
+    // It goes to a cpuset, which then gets other CPUs, and comes back.
+    assert_eq!(set(&mut books, Setter::Cpuset, 0x3c), Ok(()));
+    is_on(0x0c);
+    assert_eq!(set(&mut books, Setter::Cpuset, 0x38), Ok(()));
+    is_on(0x08);
+    assert_eq!(set(&mut books, Setter::Cpuset, 0xf0), Ok(()));
+    is_on(0xf0);
+    assert_eq!(set(&mut books, Setter::Cpuset, POSSIBLE), Ok(()));
+    is_on(0x0f);
+
+    // In a cpuset, all CPUs are those of the cpuset.
+    assert_eq!(set(&mut books, Setter::Cpuset, 0x3c), Ok(()));
+    assert_eq!(set(&mut books, Setter::User, POSSIBLE), Ok(()));
+    is_on(0x3c);
+    assert_eq!(set(&mut books, Setter::User, 0x03), Err(Refusal::Unusable));
+    is_on(0x3c);
+
+    // What a cpuset cannot have yet, it gets later.
+    oracle.confined = Some(0x03);
+    tell(&mut books, &oracle);
+    is_on(0x03);
+    assert_eq!(set(&mut books, Setter::Cpuset, 0x30), Ok(()));
+    is_on(0x03);
+    oracle.confined = Some(0x13);
+    tell(&mut books, &oracle);
+    is_on(0x10);
+    assert_eq!(set(&mut books, Setter::Cpuset, POSSIBLE), Ok(()));
+    is_on(0x13);
+    assert_eq!((fake.entry.get(), fake.stray.get()), (1, 0));
 }

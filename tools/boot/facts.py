@@ -264,6 +264,7 @@ class Step:
     requested: CpuSet | None = None
     irq_default: CpuSet | None = None
     init_allowed: CpuSet = frozenset()
+    child_allowed: CpuSet | None = None
     result: dict[str, str] = field(default_factory=dict)
     threads: dict[int, Thread] = field(default_factory=dict)
 
@@ -522,6 +523,7 @@ def _take_step(facts: Facts, word: str, values: Mapping[str, str]) -> None:
                 requested=_optional(parse_mask, values.get("wqrequested")),
                 irq_default=_optional(parse_mask, values.get("irqdefault")),
                 init_allowed=parse_cpus(values.get("init", "")),
+                child_allowed=_optional(parse_cpus, values.get("child")),
                 threads=dict(facts.steps[-1].threads) if facts.steps else {},
             )
         )

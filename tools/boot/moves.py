@@ -45,6 +45,9 @@ RANDOM = ("torture",)
 WORKQUEUE_MASK = re.compile(r"/sys/devices/virtual/workqueue/cpumask:([0-9a-f,]+)")
 # More of the same says nothing new.
 MOST_OF_A_KIND = 12
+CPUSET_CPUS = re.compile(r"@(\w+)/cpuset\.cpus:([0-9,-]+)")
+# The process that a step starts: no kernel thread.
+CHILD = "child"
 
 
 def surprises(sequence: Sequence, facts: Facts, reference: Facts) -> list[str]:
@@ -61,6 +64,7 @@ def surprises(sequence: Sequence, facts: Facts, reference: Facts) -> list[str]:
         sampler(sequence, facts),
         statuses(rules, facts),
         changes_of_k(rules, facts),
+        processes(rules, facts),
         allowed_masks(rules, facts),
         workqueues(rules, facts),
         results(rules, facts),
@@ -158,6 +162,43 @@ class Rules:
         return self.possible
 
 
+@dataclass
+class Placed:
+    """What user space has asked for so far: affinities, cpusets, and who is in which."""
+
+    affinity: dict[str, CpuSet] = field(default_factory=dict)
+    cpus: dict[str, CpuSet] = field(default_factory=dict)
+    member: dict[str, str] = field(default_factory=dict)
+
+    def follow(self, step: Step) -> None:
+        """Takes note of what a step has changed."""
+        name, _, value = step.arg.partition(":")
+        if step.name == "write" and (match := CPUSET_CPUS.fullmatch(step.arg)):
+            self.cpus[match[1]] = parse_cpus(match[2])
+        if step.status:
+            return
+        if step.name == "affinity":
+            self.affinity[name] = parse_cpus(value)
+        elif step.name == "cpuset":
+            self.member[name] = value
+        elif step.name in RANDOM:
+            # It has let go of all.
+            self.affinity.clear()
+
+    def cpuset(self, name: str, step: Step) -> CpuSet | None:
+        """Returns the CPUs that the thread's cpuset has now; None in the top one."""
+        group = self.member.get(name, "@")
+        if group == "@":
+            return None
+        available = step.online - step.isolated
+        return self.cpus[group] & available or available
+
+    def within(self, name: str, level: CpuSet, step: Step) -> CpuSet:
+        """Returns what the thread's cpuset leaves of a level, if that is anything."""
+        cpus = self.cpuset(name, step)
+        return level & cpus if cpus and level & cpus & step.online else level
+
+
 def node_cpus(machine: Machine, node: int) -> CpuSet:
     """Returns the possible CPUs of a node."""
     cores = (machine.maxcpus or machine.smp) // machine.nodes
@@ -188,12 +229,19 @@ def sampler(sequence: Sequence, facts: Facts) -> Iterator[str]:
 
 def statuses(rules: Rules, facts: Facts) -> Iterator[str]:
     """Every step works, but a thread cannot be placed where it must not run."""
+    placed = Placed()
     for before, step in zip(facts.steps, facts.steps[1:], strict=False):
         expected = 0
-        if step.name == "affinity" and rules.confines(step.number, "kthread"):
+        if step.name == "affinity":
             name, asked = placement(step)
-            if not asked & rules.effective(name, replace(before, number=step.number)):
+            level = rules.possible
+            if rules.confines(step.number, "kthread") and name != CHILD:
+                level = rules.effective(name, replace(before, number=step.number))
+            if not asked & (placed.cpuset(name, before) or asked):
                 expected = EINVAL
+            if not asked & placed.within(name, level, before):
+                expected = EINVAL
+        placed.follow(step)
         if step.name == "kcpus":
             expected = rules.refusal(step, before, rules.settings[before.number][1])
         if step.status != expected:
@@ -220,21 +268,18 @@ def allowed_masks(rules: Rules, facts: Facts) -> Iterator[str]:
     the offline CPUs where it does not. Where nothing confines, a thread can be placed
     wholly outside of E too, until what is isolated changes.
     """
-    placed: dict[str, CpuSet] = {}
+    placed = Placed()
     granted: dict[str, CpuSet] = {}
     isolated = rules.start.isolated
     made = still_being_made(facts)
     for step in facts.steps:
+        placed.follow(step)
         if step.name == "affinity" and not step.status:
             name, asked = placement(step)
-            placed[name] = asked
             usable = rules.effective(name, step) & asked & step.online
             granted.pop(name, None)
             if not usable and not rules.confines(step.number, "kthread"):
                 granted[name] = asked
-        if step.name in RANDOM:
-            # It has let go of all.
-            placed.clear()
         if step.isolated != isolated or (step.name == "kcpus" and not step.status):
             isolated = step.isolated
             granted.clear()
@@ -243,8 +288,9 @@ def allowed_masks(rules: Rules, facts: Facts) -> Iterator[str]:
         for thread in step.managed:
             if thread.pid in made or thread.name.startswith(STORM):
                 continue
-            expected = rules.effective(thread.name, step)
-            asked = placed.get(thread.name, rules.possible)
+            level = rules.effective(thread.name, step)
+            expected = placed.within(thread.name, level, step)
+            asked = placed.affinity.get(thread.name, rules.possible)
             if expected & asked & step.online:
                 expected &= asked
             expected = granted.get(thread.name, expected)
@@ -281,6 +327,51 @@ def changes_of_k(rules: Rules, facts: Facts) -> Iterator[str]:
         ):
             if old != new:
                 yield f"{step} moves {what} from {format_cpus(old)} to {format_cpus(new)}"
+
+
+def processes(rules: Rules, facts: Facts) -> Iterator[str]:
+    """PID 1, and a process that may choose its CPUs, have what partitions leave to them.
+
+    What becomes of a process whose last CPU goes offline is not looked at.
+    """
+    placed = Placed()
+    for before, step in zip(facts.steps, facts.steps[1:], strict=False):
+        old_group = placed.member.get(CHILD)
+        placed.follow(step)
+        if step.name in (*HOTPLUG, *RANDOM):
+            continue
+        for name, old, new in (
+            ("init", before.init_allowed, step.init_allowed),
+            (CHILD, before.child_allowed, step.child_allowed),
+        ):
+            if new is None:
+                continue
+            expected = old
+            moved = name == CHILD and (
+                old is None or old_group != placed.member.get(name) or name in step.arg
+            )
+            if moved or step.isolated != before.isolated:
+                expected = process_cpus(rules, placed, name, step)
+            if expected is not None and new & rules.possible != expected & rules.possible:
+                yield (
+                    f"after {step}: {name} may run on {format_cpus(new)}, "
+                    f"not {format_cpus(expected)}"
+                )
+
+
+def process_cpus(rules: Rules, placed: Placed, name: str, step: Step) -> CpuSet:
+    """Returns where a process may run: as without the option, but for the flag init."""
+    cpus, flags = rules.settings[-1]
+    isolated = step.isolated - rules.start.isolated
+    group = placed.cpuset(name, step)
+    expected = rules.possible - isolated if group is None else group
+    chosen = placed.affinity.get(name)
+    if chosen is not None:
+        return expected & chosen or expected
+    if group is None and "init" in flags:
+        inside = expected & cpus - rules.start.isolated
+        return inside if inside & step.online else expected
+    return expected
 
 
 def workqueues(rules: Rules, facts: Facts) -> Iterator[str]:

@@ -140,6 +140,41 @@ PLACED_ANYWHERE = (
     *dissolve("a"),
 )
 
+# A thread goes to a cpuset and back, whose CPUs change, are isolated and go offline, before
+# and after user space has set its affinity; and so does a process.
+CPUSETS = (
+    "mkdir=@k",
+    "write=@k/cpuset.cpus:1-5",
+    "cpuset=ksmd:k",
+    "affinity=ksmd:0-7",
+    "affinity=ksmd:3-7",
+    "affinity=ksmd:6-7",
+    "write=@k/cpuset.cpus:2-3",
+    "offline=3",
+    "online=3",
+    "cpuset=khungtaskd:k",
+    "affinity=khungtaskd:2",
+    "write=@k/cpuset.cpus:3-4",
+    "cpuset=ksmd:@",
+    "affinity=ksmd:0-7",
+    "cpuset=khungtaskd:@",
+    "cpuset=oom_reaper:k",
+    "offline=3-4",
+    "online=4,3",
+    *partition("a", "2-3"),
+    "child",
+    "cpuset=child:k",
+    *dissolve("a"),
+    "cpuset=child:@",
+    "affinity=child:6-7",
+    "cpuset=child:k",
+    *partition("a", "6"),
+    "cpuset=child:@",
+    *dissolve("a"),
+    "cpuset=oom_reaper:@",
+    "rmdir=@k",
+)
+
 # CPUs 4 to 7 are not there at first, and node 1 has no others.
 LATE = Machine(smp=4, maxcpus=8, hotplug=True)
 
@@ -322,6 +357,11 @@ SEQUENCES = [
     Sequence("with-boot-cpu", "kthread_cpus=0,4", "0,4", ("orders=3-4", *HOTPLUG)),
     Sequence("partitions", "kthread_cpus=2-5", "2-5", PARTITIONS),
     Sequence("partitions-of-all", "kthread_cpus=2-3", "2-3", PARTITIONS),
+    Sequence("cpusets", "kthread_cpus=2-3,6-7", "2-3,6-7", CPUSETS),
+    Sequence(
+        "cpusets-written", "kthread_cpus=2-3", "2-3", (*CPUSETS[:3], "kcpus=6-7", "kcpus=4-6")
+    ),
+    Sequence("cpusets-absent", "", None, CPUSETS),
     Sequence("absent", "", None, (*HOTPLUG, *PARTITIONS)),
     Sequence("absent-placed", "", None, PLACED_ANYWHERE),
     Sequence(

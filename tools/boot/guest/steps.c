@@ -16,7 +16,9 @@
  *	                             "~" in VALUE for a space
  *	background=FILE:VALUE join   the same while the next steps go on; waits for it
  *	mkdir=DIRECTORY rmdir=DIRECTORY
+ *	child                        starts a process, which is a THREAD of that name
  *	affinity=THREAD:LIST         sched_setaffinity() on a kernel thread
+ *	cpuset=THREAD:NAME           moves it to this cpuset, "@" for the top one
  *	ask=WORD                     has the host do something, see vm.py
  *	present=LIST                 waits for CPUs to be there
  *	kcpus=LIST                   writes LIST to the file kthread_cpus
@@ -664,7 +666,7 @@ static void end_change(void)
 	count_runs = false;
 }
 
-static pid_t background;
+static pid_t background, child;
 static char background_path[256];
 
 /* Wakes kernel threads that are asleep most of the time, so that they run. */
@@ -729,7 +731,10 @@ static void end_step(const char *name, const char *arg, int status)
 	print_file("wq", WORKQUEUES "/cpumask");
 	print_file("wqrequested", WORKQUEUES "/cpumask_requested");
 	print_file("irqdefault", "/proc/irq/default_smp_affinity");
-	printf(" init=%s\n", format_cpus(allowed_of(1)));
+	printf(" init=%s", format_cpus(allowed_of(1)));
+	if (child)
+		printf(" child=%s", format_cpus(allowed_of(child)));
+	putchar('\n');
 	if (*result) {
 		printf("@kc result text=");
 		print_encoded(result);
@@ -907,14 +912,48 @@ static int place(int pid, cpus_t cpus)
 	return sched_setaffinity(pid, sizeof(set), &set) ? errno : 0;
 }
 
-static int set_affinity(const char *name, cpus_t cpus)
+static int start_process(void)
+{
+	child = fork();
+	if (child < 0)
+		die("fork: %s", strerror(errno));
+	if (!child)
+		for (;;)
+			pause();
+	return 0;
+}
+
+/* Returns 0 if there is no such thread. */
+static int pid_of(const char *name)
 {
 	size_t i;
 
+	if (!strcmp(name, "child"))
+		return child;
 	for (i = 0; i < thread_count; i++)
 		if (threads[i].here && !strcmp(threads[i].name, name))
-			return place(threads[i].pid, cpus);
-	return ESRCH;
+			return threads[i].pid;
+	return 0;
+}
+
+static int set_affinity(const char *name, cpus_t cpus)
+{
+	int pid = pid_of(name);
+
+	return pid ? place(pid, cpus) : ESRCH;
+}
+
+static int set_cpuset(const char *name, const char *group)
+{
+	int pid = pid_of(name);
+	char path[256], text[16];
+
+	if (!pid)
+		return ESRCH;
+	snprintf(path, sizeof(path), CGROUP "/%s/cgroup.procs",
+		 strcmp(group, "@") ? group : ".");
+	snprintf(text, sizeof(text), "%d", pid);
+	return write_file(path, text);
 }
 
 static int await_present(cpus_t cpus)
@@ -1596,6 +1635,12 @@ static int run_simple(const char *name, const char *arg)
 		value = split(name, arg, path, sizeof(path));
 		return set_affinity(path, parse_cpus(value));
 	}
+	if (!strcmp(name, "cpuset")) {
+		value = split(name, arg, path, sizeof(path));
+		return set_cpuset(path, value);
+	}
+	if (!strcmp(name, "child"))
+		return start_process();
 	if (!strcmp(name, "kcpus"))
 		return write_kcpus(arg);
 	if (!strcmp(name, "work"))
@@ -1840,5 +1885,7 @@ int main(int argc, char **argv)
 	drain_trace();
 	if (tracing)
 		tell_trace();
+	if (child)
+		kill(child, SIGKILL);
 	return 0;
 }

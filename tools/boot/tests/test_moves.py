@@ -79,7 +79,8 @@ def with_masks(line: str, cpus: str = "2-3") -> str:
     inside = parse_cpus(cpus) - isolated
     used = inside if inside & online else everything - isolated
     mask = sum(1 << cpu for cpu in used)
-    return f"{line} kcpus={cpus} wq={mask:02x} wqrequested=ff irqdefault=ff init=0-7"
+    processes = "" if " init=" in line else " init=0-7"
+    return f"{line} kcpus={cpus} wq={mask:02x} wqrequested=ff irqdefault=ff{processes}"
 
 
 def test_right() -> None:
@@ -227,7 +228,7 @@ def test_placed_where_nothing_confines() -> None:
             "step number=2 name=offline arg=3 status=0 online=0-1,4-7 isolated= present=0-7\n"
             "allowed list=0-7 pids=2\nallowed list=0-7 pids=5\n",
             "step number=2 name=write arg=@a:isolated status=0 online=0-7 isolated=2 "
-            "present=0-7\nallowed list=0-1,3-7 pids=2\nallowed list=4-7 pids=5\n",
+            "present=0-7 init=0-1,3-7\nallowed list=0-1,3-7 pids=2\nallowed list=4-7 pids=5\n",
         ),
         ("allowed list=2-3 pids=2\nallowed list=2-3 pids=5", "allowed list=0-7 pids=2"),
     )
@@ -240,14 +241,73 @@ def test_isolated() -> None:
     """A partition takes its CPUs out of K."""
     facts = told(
         (
-            "step number=3 name=online arg=2 status=0 online=0-2,4-7 isolated=",
-            "step number=3 name=write arg=@a:isolated status=0 online=0-2,4-7 isolated=2-3",
+            "step number=3 name=online arg=2 status=0 online=0-2,4-7 isolated= present=0-7",
+            "step number=3 name=write arg=@a:isolated status=0 online=0-2,4-7 isolated=2-3 "
+            "present=0-7 init=0-1,4-7",
         ),
         ("allowed list=2-3 pids=2\n", "allowed list=0-1,4-7 pids=2\n"),
         ("allowed list=2-3 pids=5", "allowed list=0-1,4-7 pids=5"),
     )
     assert masks(SEQUENCE, facts) == []
     assert masks(SEQUENCE, told()) == []
+
+
+# A thread and a process are in a cpuset, a partition comes, and both go back.
+IN_CPUSET = [
+    f"kthread pid=2 name=kthreadd flags={MANAGED}",
+    "allowed list=2-3 pids=2",
+    "step number=1 name=write arg=@k/cpuset.cpus:3-5 status=0 online=0-7 isolated= present=0-7",
+    "step number=2 name=cpuset arg=kthreadd:k status=0 online=0-7 isolated= present=0-7",
+    "allowed list=3 pids=2",
+    "step number=3 name=affinity arg=kthreadd:2 status=22 online=0-7 isolated= present=0-7",
+    "step number=4 name=affinity arg=kthreadd:0-7 status=0 online=0-7 isolated= present=0-7",
+    "step number=5 name=child arg= status=0 online=0-7 isolated= present=0-7 child=2-3",
+    "step number=6 name=affinity arg=child:4-6 status=0 online=0-7 isolated= present=0-7 child=4-6",
+    "step number=7 name=cpuset arg=child:k status=0 online=0-7 isolated= present=0-7 child=4-5",
+    "step number=8 name=write arg=@a:isolated status=0 online=0-7 isolated=3,6 present=0-7 "
+    "init=2 child=4-5",
+    "allowed list=2 pids=2",
+    "step number=9 name=cpuset arg=kthreadd:@ status=0 online=0-7 isolated=3,6 present=0-7 "
+    "init=2 child=4-5",
+    "step number=10 name=cpuset arg=child:@ status=0 online=0-7 isolated=3,6 present=0-7 "
+    "init=2 child=4-5",
+]
+
+
+def in_cpuset(*changes: tuple[str, str]) -> list[str]:
+    """Returns the surprises, with each text in the place of another one."""
+    text = "\n".join([START, *IN_CPUSET])
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return masks(WRITTEN, parsed([with_masks(line) for line in text.splitlines()]))
+
+
+def test_in_cpuset() -> None:
+    """A cpuset narrows a thread down, and the flag init is for the top cpuset only."""
+    assert in_cpuset() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("allowed list=3 pids=2", "allowed list=2-3 pids=2", "kthreadd may run on 2-3, not 3"),
+        ("status=22", "status=0", "the result is 0, not 22"),
+        ("child=2-3", "child=0-7", "child may run on 0-7, not 2-3"),
+        ("status=0 online=0-7 isolated= present=0-7 child=4-6",
+         "status=0 online=0-7 isolated= present=0-7 child=2-3", "child may run on 2-3, not 4-6"),
+        ("arg=child:k status=0 online=0-7 isolated= present=0-7 child=4-5",
+         "arg=child:k status=0 online=0-7 isolated= present=0-7 child=3-5", "on 3-5, not 4-5"),
+        ("arg=@a:isolated status=0 online=0-7 isolated=3,6 present=0-7 init=2",
+         "arg=@a:isolated status=0 online=0-7 isolated=3,6 present=0-7 init=0-2",
+         "init may run on 0-2, not 2"),
+        ("allowed list=2 pids=2", "allowed list=2-3 pids=2", "kthreadd may run on 2-3, not 2"),
+    ],
+)  # fmt: skip
+def test_in_cpuset_wrong(old: str, new: str, message: str) -> None:
+    """Each thing that is wrong is a surprise that names it."""
+    found = in_cpuset((old, new))
+    assert any(message in text for text in found), found
 
 
 def test_steps_were_not_made() -> None:

@@ -92,6 +92,8 @@ int kthread_books_update(struct kthread_affinity *affinity,
 			 const struct cpumask *mask);
 int kthread_books_restrict(struct kthread_affinity *affinity,
 			   const struct cpumask *mask);
+int kthread_books_set_cpuset(struct kthread_affinity *affinity,
+			     const struct cpumask *mask);
 void kthread_books_change(enum kthread_affinity_reason reason);
 void kthread_books_enforce(enum kthread_affinity_reason reason);
 void kthread_books_change_online(unsigned int cpu, int node);
@@ -113,6 +115,7 @@ extern unsigned int kthread_cpus_classes;
 
 void __init kthread_cpus_init(void);
 int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class);
+void kthread_cpus_narrow(struct cpumask *cpus);
 
 /**
  * kthread_cpus_confines - Does kthread_cpus= confine a class of work?
@@ -142,6 +145,8 @@ static inline int kthread_cpus_affine(struct task_struct *p,
 {
 	return 0;
 }
+
+static inline void kthread_cpus_narrow(struct cpumask *cpus) { }
 
 #endif /* CONFIG_KTHREAD_CPUS */
 

@@ -103,6 +103,18 @@ pub enum Refusal {
     Unusable,
 }
 
+/// Who has said on which CPUs a thread is to be. The first one has its say first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setter {
+    /// The cpuset that the thread is in, unless that is the top one.
+    Cpuset,
+    /// User space, or the owner of the thread.
+    User,
+}
+
+/// Something for each [`Setter`].
+pub type PerSetter<T> = [T; 2];
+
 /// What the threads of an entry prefer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preference<'a> {
@@ -136,10 +148,10 @@ pub struct StrayView<'a, T> {
     pub thread: T,
     /// What [`Thread::entry()`] is for it.
     pub entry: u32,
-    /// The CPUs that user space has asked for.
-    pub wish: &'a [usize],
+    /// The CPUs that each [`Setter`] has asked for; no words if it has not.
+    pub wishes: PerSetter<&'a [usize]>,
     /// Whether it may run on those of them that can be used.
-    pub granted: bool,
+    pub granted: PerSetter<bool>,
     /// Whether it may do so beyond where its entry may run.
     pub outside: bool,
     /// Where it may run.
@@ -183,9 +195,16 @@ impl<L: List> Entry<L> {
 /// A thread whose affinity user space has set.
 struct Stray<T> {
     thread: T,
-    wish: Table<usize>,
-    /// Whether the wish goes beyond where the thread may run otherwise.
+    /// What each [`Setter`] has asked for, at least one of them; without words if it has not.
+    wishes: PerSetter<Table<usize>>,
+    /// Whether the wishes go beyond where the thread may run otherwise.
     outside: bool,
+}
+
+impl<T> Stray<T> {
+    fn wishes(&self) -> PerSetter<&[usize]> {
+        self.wishes.each_ref().map(|wish| &**wish)
+    }
 }
 
 /// What a call takes where the books grow, and gives back where they shrink.
@@ -196,6 +215,8 @@ pub struct Spare<L: List> {
     entries: Table<Entry<L>>,
     order: Table<u32>,
     strays: Table<Stray<L::Thread>>,
+    /// A stray that is none any more.
+    gone: Option<Stray<L::Thread>>,
     /// For how many entries and strays there was no room.
     short: (usize, usize),
 }
@@ -208,6 +229,7 @@ impl<L: List> Spare<L> {
             entries: Table::new(),
             order: Table::new(),
             strays: Table::new(),
+            gone: None,
             short: (0, 0),
         }
     }
@@ -314,26 +336,28 @@ impl Derived {
         }
     }
 
-    /// After [`Derived::allowed()`], lets the wish of user space have its say, beyond that too if
-    /// it is `outside`. Returns whether it has one.
-    fn refine(&mut self, masks: &Masks, wish: &[usize], outside: bool) -> bool {
-        let within = if outside {
-            &masks.possible
-        } else {
-            &self.scratch
-        };
-        let has_say = wish
-            .iter()
-            .zip(within.iter().zip(masks.usable.iter()))
-            .any(|(wish, (within, usable))| wish & within & usable != 0);
-
-        if has_say {
-            if outside {
-                self.scratch.assign(&masks.possible);
-            }
-            self.scratch.retain(wish);
+    /// After [`Derived::allowed()`], lets each wish have its say within what the ones before it
+    /// have left, beyond [`Derived::allowed()`] too if they are `outside`. Returns which have one.
+    fn refine(
+        &mut self,
+        masks: &Masks,
+        wishes: PerSetter<&[usize]>,
+        outside: bool,
+    ) -> PerSetter<bool> {
+        if outside && wishes.iter().any(|wish| wish.intersects(&masks.usable)) {
+            self.scratch.assign(&masks.possible);
         }
-        has_say
+        wishes.map(|wish| {
+            let has_say = wish
+                .iter()
+                .zip(self.scratch.iter().zip(masks.usable.iter()))
+                .any(|(wish, (within, usable))| wish & within & usable != 0);
+
+            if has_say {
+                self.scratch.retain(wish);
+            }
+            has_say
+        })
     }
 }
 
@@ -446,62 +470,89 @@ impl<L: List> Books<L> {
         }
     }
 
-    /// Keeps `thread` on the CPUs of the mask of `spare` as far as it may run there, or no longer
-    /// if these are all possible CPUs.
+    /// Keeps `thread` on the CPUs of the mask of `spare`, which `setter` asks for, as far as it may
+    /// run there, or no longer if these are all possible CPUs.
     ///
     /// If it may run on none of them that is usable, it is put there nevertheless unless
-    /// [`Masks::strict`] forbids it, until the confined housekeeping CPUs change.
+    /// [`Masks::strict`] forbids it, until the confined housekeeping CPUs change. What a cpuset
+    /// asks for goes before what user space does, and is kept for later if it cannot be had.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unknown`], [`Refusal::Unusable`], [`Refusal::Short`]. The books are as before
-    /// then.
-    pub fn restrict(&mut self, thread: L::Thread, spare: &mut Spare<L>) -> Result<(), Refusal> {
+    /// [`Refusal::Unknown`], [`Refusal::Short`], and [`Refusal::Unusable`] for user space. The
+    /// books are as before then.
+    pub fn restrict(
+        &mut self,
+        thread: L::Thread,
+        setter: Setter,
+        spare: &mut Spare<L>,
+    ) -> Result<(), Refusal> {
         let id = thread.entry();
         let at = (id as usize).wrapping_sub(1);
-        let (Some(entry), Some(wish)) = (self.entries.get(at), &spare.mask) else {
+        let (Some(entry), Some(mask)) = (self.entries.get(at), &spare.mask) else {
             return Err(Refusal::Unknown);
         };
+        let stray_at = (thread.stray() as usize).wrapping_sub(1);
+        let stray = self.strays.get(stray_at);
 
-        if self.masks.possible.is_subset(wish) {
-            self.unstray(thread, spare);
-            self.apply(thread, Reason::User);
-            return Ok(());
-        }
+        // All CPUs are no wish.
+        let wish = if self.masks.possible.is_subset(mask) {
+            &[][..]
+        } else {
+            mask
+        };
+        let mut wishes = stray.map_or([&[][..]; 2], Stray::wishes);
+        wishes[setter as usize] = wish;
+        let has_wish = !wish.is_empty();
+        let is_stray = wishes.iter().any(|wish| !wish.is_empty());
+        // Nothing goes further for taking back a wish.
+        let may_leave =
+            !self.masks.strict && (has_wish || stray.is_some_and(|stray| stray.outside));
 
         self.derived.allowed(entry);
-        let outside = if self.derived.refine(&self.masks, wish, false) {
-            false
-        } else if !self.masks.strict && self.derived.refine(&self.masks, wish, true) {
-            true
-        } else {
-            return Err(Refusal::Unusable);
-        };
+        let mut granted = self.derived.refine(&self.masks, wishes, false);
+        let mut outside = false;
 
-        let stray = (thread.stray() as usize).wrapping_sub(1);
-        if let Some(stray) = self.strays.get_mut(stray) {
-            if let Some(wish) = &mut spare.mask {
-                core::mem::swap(&mut stray.wish, wish);
-                stray.outside = outside;
-            }
+        if may_leave {
+            self.derived.allowed(entry);
+            let beyond = self.derived.refine(&self.masks, wishes, true);
+
+            outside = beyond > granted;
+            granted = granted.max(beyond);
+        }
+        if setter == Setter::User && has_wish && !granted[setter as usize] {
+            return Err(Refusal::Unusable);
+        }
+
+        if !is_stray {
+            self.unstray(thread, spare);
+        } else if let Some(stray) = self.strays.get_mut(stray_at) {
+            let wish = spare.mask.take().filter(|_| has_wish);
+            let place = &mut stray.wishes[setter as usize];
+
+            spare.mask = Some(core::mem::replace(place, wish.unwrap_or_default()));
+            stray.outside = outside;
         } else {
             if !extend(&mut self.strays, &mut spare.strays) {
                 spare.short = (0, self.strays.len() + 1);
                 return Err(Refusal::Short);
             }
             if let (Some(entry), Some(wish)) = (self.entry(id), spare.mask.take()) {
+                let mut wishes = [Table::new(), Table::new()];
+
+                wishes[setter as usize] = wish;
                 entry.threads.remove(thread);
                 entry.strays += 1;
                 // There is room for it.
                 let _ = self.strays.push(Stray {
                     thread,
-                    wish,
+                    wishes,
                     outside,
                 });
                 thread.set_stray(self.strays.len() as u32);
             }
         }
-        thread.allow(&self.derived.scratch, Reason::User);
+        self.apply(thread, Reason::User);
         Ok(())
     }
 
@@ -569,9 +620,11 @@ impl<L: List> Books<L> {
             if called_back {
                 stray.outside = false;
             }
-            if entry.moved || called_back || stray.wish.intersects(&derived.usable_change) {
+            let may_be_had = |wish: &Table<usize>| wish.intersects(&derived.usable_change);
+
+            if entry.moved || called_back || stray.wishes.iter().any(may_be_had) {
                 derived.allowed(entry);
-                derived.refine(masks, &stray.wish, stray.outside);
+                derived.refine(masks, stray.wishes(), stray.outside);
                 stray.thread.allow(&derived.scratch, reason);
             }
         }
@@ -628,11 +681,12 @@ impl<L: List> Books<L> {
             };
 
             self.derived.allowed(entry);
-            let granted = self.derived.refine(&self.masks, &stray.wish, stray.outside);
+            let wishes = stray.wishes();
+            let granted = self.derived.refine(&self.masks, wishes, stray.outside);
             with(StrayView {
                 thread: stray.thread,
                 entry: number,
-                wish: &stray.wish,
+                wishes,
                 granted,
                 outside: stray.outside,
                 allowed: &self.derived.scratch,
@@ -681,7 +735,7 @@ impl<L: List> Books<L> {
             for stray in self.strays.iter() {
                 if stray.thread.entry() as usize == 2 + node {
                     derived.allowed(entry);
-                    derived.refine(&self.masks, &stray.wish, stray.outside);
+                    derived.refine(&self.masks, stray.wishes(), stray.outside);
                     stray.thread.allow(&derived.scratch, reason);
                 }
             }
@@ -749,7 +803,8 @@ impl<L: List> Books<L> {
         self.derived.allowed(entry);
         let stray = (thread.stray() as usize).wrapping_sub(1);
         if let Some(stray) = self.strays.get(stray) {
-            self.derived.refine(&self.masks, &stray.wish, stray.outside);
+            self.derived
+                .refine(&self.masks, stray.wishes(), stray.outside);
         }
         thread.allow(&self.derived.scratch, reason);
     }
@@ -771,7 +826,7 @@ impl<L: List> Books<L> {
         };
 
         thread.set_stray(0);
-        spare.mask = Some(gone.wish);
+        spare.gone = Some(gone);
         if let Some(entry) = self.entry(thread.entry()) {
             entry.strays -= 1;
             entry.threads.add(thread);

@@ -144,19 +144,23 @@ fn write_entry(entry: &EntryView<'_, Ring>, f: &mut fmt::Formatter<'_>) -> fmt::
 }
 
 fn write_stray(stray: &StrayView<'_, Member>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let granted = match (stray.granted, stray.outside) {
-        (false, _) => "not granted",
-        (true, false) => "granted",
-        (true, true) => "granted beyond the entry",
-    };
+    write!(f, "\nset by user space in entry {}: ", stray.entry)?;
+    for ((setter, wish), granted) in ["cpuset", "wish"]
+        .iter()
+        .zip(stray.wishes)
+        .zip(stray.granted)
+    {
+        let granted = match (granted, stray.outside) {
+            (false, _) => "not granted",
+            (true, false) => "granted",
+            (true, true) => "granted beyond the entry",
+        };
 
-    writeln!(
-        f,
-        "\nset by user space in entry {}: wish {}, {granted}, allowed {}",
-        stray.entry,
-        Cpus(stray.wish),
-        Cpus(stray.allowed)
-    )?;
+        if !wish.is_empty() {
+            write!(f, "{setter} {}, {granted}, ", Cpus(wish))?;
+        }
+    }
+    writeln!(f, "allowed {}", Cpus(stray.allowed))?;
     write_thread(stray.thread, f)
 }
 

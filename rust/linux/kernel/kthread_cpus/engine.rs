@@ -42,6 +42,7 @@ use super::{
         Masks,
         Reason,
         Refusal,
+        Setter,
         Spare,
         Thread,
         Whom, //
@@ -350,7 +351,8 @@ pub unsafe extern "C" fn kthread_books_update(
     errno(unsafe { with_mask(affinity, mask, Books::update) })
 }
 
-/// Keeps a kthread on the CPUs of `mask`, which user space asks for, as far as it may run there.
+/// Keeps a kthread on the CPUs of `mask`, which user space or its owner asks for, as far as it may
+/// run there.
 ///
 /// Returns 0, -EINVAL if it can run on none of them, -ENOENT if it is not in the books, or
 /// -ENOMEM; nothing is changed unless it is 0. May sleep.
@@ -365,7 +367,33 @@ pub unsafe extern "C" fn kthread_books_restrict(
     mask: *const bindings::cpumask,
 ) -> c_int {
     // SAFETY: The caller promises what is needed.
-    errno(unsafe { with_mask(affinity, mask, Books::restrict) })
+    errno(unsafe {
+        with_mask(affinity, mask, |books, member, spare| {
+            books.restrict(member, Setter::User, spare)
+        })
+    })
+}
+
+/// Keeps a kthread on the CPUs of `mask`, which its cpuset has, as far as it may run there.
+///
+/// Returns 0, -ENOENT if it is not in the books, or -ENOMEM; nothing is changed unless it is 0.
+/// May sleep.
+///
+/// # Safety
+///
+/// * `affinity` must point to the `struct kthread_affinity` of a kthread.
+/// * `mask` must be valid for reading.
+#[export]
+pub unsafe extern "C" fn kthread_books_set_cpuset(
+    affinity: *mut bindings::kthread_affinity,
+    mask: *const bindings::cpumask,
+) -> c_int {
+    // SAFETY: The caller promises what is needed.
+    errno(unsafe {
+        with_mask(affinity, mask, |books, member, spare| {
+            books.restrict(member, Setter::Cpuset, spare)
+        })
+    })
 }
 
 /// Moves the kthreads that have to move after a mask of the system has changed, as `reason` says.

@@ -222,6 +222,23 @@ int kthread_setaffinity(struct task_struct *p, const struct cpumask *mask)
 EXPORT_SYMBOL_GPL(kthread_setaffinity);
 
 /**
+ * kthread_set_cpuset - Set a kthread's affinity for the cpuset that it is in
+ * @p: a kthread
+ * @mask: the CPUs of the cpuset, all possible ones for the top cpuset
+ *
+ * As kthread_setaffinity(), which may narrow this further, but @mask is kept for
+ * later if @p can run on none of it now. May sleep.
+ *
+ * Return: 0; -ENOMEM, with nothing changed; -ENOENT if its affinity is not managed.
+ */
+int kthread_set_cpuset(struct task_struct *p, const struct cpumask *mask)
+{
+	struct kthread *kthread = tsk_is_kthread(p);
+
+	return kthread ? kthread_books_set_cpuset(&kthread->affinity, mask) : -ENOENT;
+}
+
+/**
  * kthreads_update_housekeeping - Update kthreads affinity on cpuset change
  *
  * When cpuset changes a partition type to/from "isolated" or updates related

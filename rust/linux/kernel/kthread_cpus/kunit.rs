@@ -20,7 +20,9 @@ use super::{
         self,
         Books,
         List,
+        PerSetter,
         Refusal,
+        Setter,
         Spare,
         Thread,
         Whom, //
@@ -352,14 +354,17 @@ impl Machine {
         Self::POSSIBLE
     }
 
-    /// The same for a thread that user space has told to use `wish`.
-    fn allowed(self, preferred: Option<usize>, wish: Option<usize>) -> usize {
+    /// The same for a thread that its cpuset, or else user space, keeps to these CPUs.
+    fn allowed(self, preferred: Option<usize>, wishes: PerSetter<Option<usize>>) -> usize {
         let effective = self.effective(preferred);
+        let [cpuset, user] = wishes.map(|wish| wish.unwrap_or(Self::POSSIBLE));
 
-        match wish {
-            Some(wish) if wish & effective & self.online != 0 => wish & effective,
-            _ => effective,
+        for mask in [cpuset & user, cpuset, user] {
+            if mask & effective & self.online != 0 {
+                return mask & effective;
+            }
         }
+        effective
     }
 }
 
@@ -571,7 +576,7 @@ mod tests {
             online: 0xff,
         };
         let mut books = new_books(machine)?;
-        let mut known: [Option<(Option<usize>, Option<usize>)>; 12] = [None; 12];
+        let mut known: [Option<(Option<usize>, PerSetter<Option<usize>>)>; 12] = [None; 12];
         let mut state = 2;
 
         for _ in 0..20_000 {
@@ -585,7 +590,7 @@ mod tests {
                     let node = random(&mut state) as usize % 3;
 
                     books.enrol(fake, Some(node).filter(|node| *node < 2));
-                    known[at] = Some((Machine::NODES.get(node).copied(), None));
+                    known[at] = Some((Machine::NODES.get(node).copied(), [None; 2]));
                 }
                 0 => {
                     books.leave(fake, &mut Spare::new(None));
@@ -595,7 +600,7 @@ mod tests {
                     let result = with_spare(mask, |spare| books.prefer(fake, spare))?;
 
                     if result.is_ok() {
-                        known[at] = known[at].map(|(_, wish)| (Some(mask), wish));
+                        known[at] = known[at].map(|(_, wishes)| (Some(mask), wishes));
                     }
                     assert!(known[at].is_some() || result == Err(Refusal::Unknown));
                 }
@@ -609,15 +614,21 @@ mod tests {
 
                     assert!(result == expected);
                     if result.is_ok() {
-                        known[at] = known[at].map(|(_, wish)| (Some(mask), wish));
+                        known[at] = known[at].map(|(_, wishes)| (Some(mask), wishes));
                     }
                 }
                 4 => {
-                    let result = with_spare(mask, |spare| books.restrict(fake, spare))?;
+                    let (setter, which) = match random(&mut state) % 2 {
+                        0 => (Setter::Cpuset, 0),
+                        _ => (Setter::User, 1),
+                    };
+                    let result = with_spare(mask, |spare| books.restrict(fake, setter, spare))?;
+                    let wish = Some(mask).filter(|mask| *mask != Machine::POSSIBLE);
 
-                    if result.is_ok() {
-                        let wish = Some(mask).filter(|mask| *mask != Machine::POSSIBLE);
-                        known[at] = known[at].map(|(preferred, _)| (preferred, wish));
+                    if let (Ok(()), Some((_, wishes))) = (result, &mut known[at]) {
+                        wishes[which] = wish;
+                    } else {
+                        assert!(setter == Setter::User || known[at].is_none());
                     }
                 }
                 5 => machine.confined = if mask == 0 { 0xff } else { mask },
@@ -628,10 +639,10 @@ mod tests {
             machine.tell(&mut books);
 
             for (fake, known) in FAKES.iter().zip(known) {
-                let Some((preferred, wish)) = known else {
+                let Some((preferred, wishes)) = known else {
                     continue;
                 };
-                assert_eq!(fake.allowed.get(), machine.allowed(preferred, wish));
+                assert_eq!(fake.allowed.get(), machine.allowed(preferred, wishes));
             }
             assert!(shown(&mut books) == known.iter().flatten().count());
         }
@@ -688,7 +699,8 @@ mod tests {
         for fake in [thread, stray] {
             books.enrol(fake, Some(1));
         }
-        assert!(with_spare(0x30, |spare| books.restrict(stray, spare))?.is_ok());
+        let placed = with_spare(0x30, |spare| books.restrict(stray, Setter::User, spare))?;
+        assert!(placed.is_ok());
         for fake in [thread, stray] {
             fake.allowed.set(0x01);
         }

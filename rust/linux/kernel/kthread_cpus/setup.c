@@ -38,6 +38,9 @@ static struct cpumask kthread_cpus_masks[2];
 /* After this grace period nobody uses the other one any more. */
 static struct rcu_gp_seq kthread_cpus_unused;
 
+/* What user tasks get that choose nothing else. Set at run time are only the others. */
+static cpumask_var_t kthread_cpus_of_init __ro_after_init;
+
 /* What the command line says. Its text stays where it is. */
 static char *kthread_cpus_value __initdata;
 static unsigned int kthread_cpus_times __initdata;
@@ -79,6 +82,13 @@ void __init kthread_cpus_init(void)
 	cpumask_copy(&kthread_cpus_masks[0],
 		     kthread_cpus_classes ? &confined : cpu_possible_mask);
 	__cpu_kthread_mask = &kthread_cpus_masks[0];
+
+	if (kthread_cpus_confines(KTHREAD_CPUS_INIT)) {
+		if (!alloc_cpumask_var(&kthread_cpus_of_init, GFP_KERNEL))
+			panic("kthread_cpus: no memory for the CPUs of PID 1\n");
+		cpumask_and(kthread_cpus_of_init, cpu_kthread_mask,
+			    housekeeping_cpumask(HK_TYPE_DOMAIN));
+	}
 
 	/* Nobody has created a kthread yet. */
 	if (kthread_books_setup(nr_node_ids))
@@ -129,6 +139,20 @@ int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class)
 	set_cpus_allowed_ptr(p, allowed);
 	free_cpumask_var(allowed);
 	return 0;
+}
+
+/**
+ * kthread_cpus_narrow - Leave out the CPUs that PID 1 is kept away from
+ * @cpus: CPUs for a user task that has not chosen any
+ *
+ * Changes nothing if PID 1 is not confined, or if none of the CPUs that would be
+ * left is active. Any context.
+ */
+void kthread_cpus_narrow(struct cpumask *cpus)
+{
+	if (kthread_cpus_confines(KTHREAD_CPUS_INIT) &&
+	    cpumask_first_and_and(cpus, kthread_cpus_of_init, cpu_active_mask) < nr_cpu_ids)
+		cpumask_and(cpus, cpus, kthread_cpus_of_init);
 }
 
 /*
