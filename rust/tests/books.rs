@@ -109,7 +109,7 @@ impl<'a> List for Handles<'a> {
 /// What happens.
 #[derive(Clone, Debug)]
 enum Event {
-    Enrol(usize, Option<usize>),
+    Enrol(usize, Option<usize>, usize),
     Leave(usize),
     Prefer(usize, Set),
     Update(usize, Set),
@@ -147,7 +147,8 @@ fn events() -> impl Strategy<Value = Event> {
     let node = prop_oneof![Just(None), (0..NODES + 1).prop_map(Some)];
 
     prop_oneof![
-        6 => (thread.clone(), node).prop_map(|(thread, node)| Event::Enrol(thread, node)),
+        6 => (thread.clone(), node, thread.clone())
+            .prop_map(|(thread, node, creator)| Event::Enrol(thread, node, creator)),
         2 => thread.clone().prop_map(Event::Leave),
         4 => (thread.clone(), sets()).prop_map(|(thread, set)| Event::Prefer(thread, set)),
         2 => (thread.clone(), sets()).prop_map(|(thread, set)| Event::Update(thread, set)),
@@ -170,9 +171,9 @@ enum Preference {
     Mask(Set),
 }
 
-/// What the cpuset and user space want, and whether that was nowhere where the thread may run.
-type Wishes = (PerSetter<Option<Set>>, bool);
-const NO_WISHES: Wishes = ([None; 2], false);
+/// What the cpuset and user space want, and whether this may be where the thread may not run
+/// otherwise.
+type Wishes = (PerSetter<Option<Set>>, PerSetter<bool>);
 
 /// All that was asked for, and the specification's section 3 word for word.
 struct Oracle {
@@ -232,11 +233,24 @@ impl Oracle {
         .find_map(|(counts, set)| Some((counts, set.filter(|set| set & self.online != 0)?)))
     }
 
-    fn placed(&self, preference: Preference, (wishes, outside): Wishes) -> (PerSetter<bool>, Set) {
+    /// Which wishes count, whether that is beyond where the thread may run otherwise, and where it
+    /// may run. It is only beyond if more of them count then.
+    fn placed(
+        &self,
+        preference: Preference,
+        (wishes, may_leave): Wishes,
+    ) -> (PerSetter<bool>, bool, Set) {
         let effective = self.effective(preference);
-        let base = if outside { POSSIBLE } else { effective };
+        let (counts, set) = self
+            .within(effective, wishes)
+            .unwrap_or(([false; 2], effective));
 
-        self.within(base, wishes).unwrap_or(([false; 2], effective))
+        match self.within(POSSIBLE, wishes) {
+            Some((more, beyond)) if may_leave != [false; 2] && more > counts => {
+                (more, true, beyond)
+            }
+            _ => (counts, false, set),
+        }
     }
 
     /// What becomes of the wish of `setter` to run on `set`; `None` if it is refused.
@@ -247,20 +261,24 @@ impl Oracle {
         setter: Setter,
         set: Set,
     ) -> Option<Wishes> {
-        let mut wishes = before.0;
+        let (mut wishes, mut may_leave) = before;
         let wish = Some(set).filter(|set| *set != POSSIBLE);
 
         wishes[setter as usize] = wish;
-        let counts = |outside| self.placed(preference, (wishes, outside)).0;
-        let outside =
-            self.confined.is_none() && (wish.is_some() || before.1) && counts(true) > counts(false);
-        let refused = setter == Setter::User && wish.is_some() && !counts(outside)[1];
+        may_leave[setter as usize] = wish.is_some() && self.confined.is_none();
+        let (counts, outside, _) = self.placed(preference, (wishes, may_leave));
 
-        (!refused).then_some((wishes, outside))
+        if setter == Setter::User {
+            if wish.is_some() && !counts[1] {
+                return None;
+            }
+            may_leave[1] &= outside;
+        }
+        Some((wishes, may_leave))
     }
 
     fn allowed(&self, preference: Preference, wishes: Wishes) -> Set {
-        self.placed(preference, wishes).1
+        self.placed(preference, wishes).2
     }
 
     fn kernel(&self) -> Set {
@@ -273,8 +291,8 @@ impl Oracle {
 
         with(self);
         if self.kernel() != before || self.confined.is_some() {
-            for (_, (_, outside)) in self.threads.iter_mut().flatten() {
-                *outside = false;
+            for (_, (_, may_leave)) in self.threads.iter_mut().flatten() {
+                *may_leave = [false; 2];
             }
         }
     }
@@ -296,6 +314,26 @@ fn until_room<'a>(
     }
 }
 
+/// Puts `fake` into the books; there is room after the first try.
+fn enrol<'a>(
+    books: &mut Books<Handles<'a>>,
+    fake: &'a Fake,
+    node: Option<usize>,
+    creator: Option<&'a Fake>,
+) {
+    let mut spare = Spare::new(None);
+    let creator = creator.map(Handle);
+
+    if books
+        .enrol(Handle(fake), node, creator, &mut spare)
+        .is_err()
+    {
+        spare.fill().expect("there is memory");
+        let again = books.enrol(Handle(fake), node, creator, &mut spare);
+        assert_eq!(again, Ok(()));
+    }
+}
+
 /// A thread as the books show it.
 #[derive(Debug, PartialEq)]
 struct Shown {
@@ -303,8 +341,9 @@ struct Shown {
     preference: Preference,
     level: Level,
     entry_allowed: Set,
-    /// The wishes, which of them count, and where it may run, if there are any.
-    stray: Option<(Wishes, PerSetter<bool>, Set)>,
+    /// The wishes, which of them count, whether that is beyond where it may run otherwise, and
+    /// where it may run, if there are any.
+    stray: Option<(PerSetter<Option<Set>>, PerSetter<bool>, bool, Set)>,
 }
 
 fn set(words: &[usize]) -> Set {
@@ -357,13 +396,11 @@ fn shown(books: &mut Books<Handles<'_>>, fakes: &[Fake]) -> Vec<Shown> {
             level: *level,
             entry_allowed: *entry_allowed,
             stray: Some((
-                (
-                    stray
-                        .wishes
-                        .map(|wish| (!wish.is_empty()).then(|| set(wish))),
-                    stray.outside,
-                ),
+                stray
+                    .wishes
+                    .map(|wish| (!wish.is_empty()).then(|| set(wish))),
                 stray.granted,
+                stray.outside,
                 set(stray.allowed),
             )),
         });
@@ -456,16 +493,18 @@ proptest! {
             }
 
             match event {
-                Event::Enrol(thread, node) => {
+                Event::Enrol(thread, node, creator) => {
                     if oracle.threads[thread].is_none() {
+                        let wish = oracle.threads[creator].and_then(|(_, (wishes, _))| wishes[1]);
                         let preference = match node {
                             Some(node) if node < NODES => Preference::Node(node),
                             // A node that nobody knows.
                             _ => Preference::Nothing,
                         };
 
-                        books.enrol(Handle(&fakes[thread]), node);
-                        oracle.threads[thread] = Some((preference, NO_WISHES));
+                        // One that is not in the books has left nothing behind.
+                        enrol(&mut books, &fakes[thread], node, Some(&fakes[creator]));
+                        oracle.threads[thread] = Some((preference, ([None, wish], [false; 2])));
                     }
                 }
                 Event::Leave(thread) => {
@@ -585,8 +624,9 @@ proptest! {
                 .filter_map(|(thread, known)| known.map(|known| (thread, known)))
                 .map(|(thread, (preference, wishes))| {
                     let (level, entry_allowed) = oracle.at_level(preference);
-                    let (counts, allowed) = oracle.placed(preference, wishes);
-                    let stray = (wishes.0 != [None; 2]).then_some((wishes, counts, allowed));
+                    let (counts, outside, allowed) = oracle.placed(preference, wishes);
+                    let stray = (wishes.0 != [None; 2])
+                        .then_some((wishes.0, counts, outside, allowed));
 
                     Shown { thread, preference, level, entry_allowed, stray }
                 })
@@ -605,7 +645,7 @@ fn hotplug_within_a_level_touches_nobody() {
     oracle.confined = Some(0xff);
     tell(&mut books, &oracle);
     for (i, fake) in fakes.iter().enumerate() {
-        books.enrol(Handle(fake), [None, Some(0), Some(1)][i % 3]);
+        enrol(&mut books, fake, [None, Some(0), Some(1)][i % 3], None);
     }
     let told = || fakes.iter().map(|fake| fake.told.get()).sum::<u32>();
     let before = told();
@@ -635,7 +675,7 @@ fn what_has_left_leaves_room() {
         for (i, fake) in fakes.iter().enumerate() {
             let set = 1 << (first + i);
 
-            books.enrol(Handle(fake), None);
+            enrol(&mut books, fake, None, None);
             let (result, was_short) = until_room(set, |spare| books.prefer(Handle(fake), spare));
             assert_eq!(result, Ok(()));
             short |= was_short;
@@ -664,7 +704,7 @@ fn equal_preferences_share_an_entry() {
     let mut books = new_books(&machine());
 
     for (fake, set) in fakes.iter().zip([6, 9, 6]) {
-        books.enrol(Handle(fake), None);
+        enrol(&mut books, fake, None, None);
         assert_eq!(
             until_room(set, |spare| books.prefer(Handle(fake), spare)).0,
             Ok(())
@@ -687,7 +727,7 @@ fn confining_calls_back_who_is_elsewhere() {
     };
 
     // CPU 10 is not on node 0.
-    books.enrol(Handle(&fake), Some(0));
+    enrol(&mut books, &fake, Some(0), None);
     assert_eq!(place(&mut books), Ok(()));
     assert_eq!(*fake.allowed.borrow(), words(1 << 10));
 
@@ -710,7 +750,7 @@ fn a_cpuset_and_user_space_do_not_forget_each_other() {
     };
     let is_on = |expected| assert_eq!(*fake.allowed.borrow(), words(expected));
 
-    books.enrol(Handle(&fake), None);
+    enrol(&mut books, &fake, None, None);
     assert_eq!(set(&mut books, Setter::User, 0x0f), Ok(()));
     // It goes to a cpuset, which then gets other CPUs, and comes back.
     assert_eq!(set(&mut books, Setter::Cpuset, 0x3c), Ok(()));
@@ -738,7 +778,38 @@ fn a_cpuset_and_user_space_do_not_forget_each_other() {
     oracle.confined = Some(0x13);
     tell(&mut books, &oracle);
     is_on(0x10);
-    assert_eq!(set(&mut books, Setter::Cpuset, POSSIBLE), Ok(()));
+    // The top cpuset needs no mask.
+    let taken_back = books.restrict(Handle(&fake), Setter::Cpuset, &mut Spare::new(None));
+    assert_eq!(taken_back, Ok(()));
     is_on(0x13);
     assert_eq!((fake.entry.get(), fake.stray.get()), (1, 0));
+}
+
+#[test]
+fn a_cpuset_of_isolated_cpus_gets_its_thread_back() {
+    let fake = Fake::default();
+    let mut oracle = machine();
+    oracle.isolated = 0x04;
+    let mut books = new_books(&oracle);
+
+    enrol(&mut books, &fake, None, None);
+    let set = |books: &mut Books<_>, set| {
+        let (result, _) = until_room(set, |spare| {
+            books.restrict(Handle(&fake), Setter::Cpuset, spare)
+        });
+        assert_eq!(result, Ok(()));
+    };
+    set(&mut books, 0x04);
+    assert_eq!(*fake.allowed.borrow(), words(0x04));
+
+    // Its last CPU goes, so that it gets those of the parent, and comes back; the kernel tells
+    // the cpusets of this before it tells the books.
+    oracle.online &= !0x04;
+    tell(&mut books, &oracle);
+    set(&mut books, oracle.online);
+    assert_eq!(*fake.allowed.borrow(), words(oracle.online));
+    oracle.online |= 0x04;
+    set(&mut books, 0x04);
+    tell(&mut books, &oracle);
+    assert_eq!(*fake.allowed.borrow(), words(0x04));
 }

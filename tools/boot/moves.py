@@ -167,11 +167,18 @@ class Placed:
     """What user space has asked for so far: affinities, cpusets, and who is in which."""
 
     affinity: dict[str, CpuSet] = field(default_factory=dict)
+    # By PID: what kthreadd had when it created the thread.
+    inherited: dict[int, CpuSet] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
     cpus: dict[str, CpuSet] = field(default_factory=dict)
     member: dict[str, str] = field(default_factory=dict)
 
     def follow(self, step: Step) -> None:
         """Takes note of what a step has changed."""
+        new = step.threads.keys() - self.seen
+        self.seen |= new
+        if "kthreadd" in self.affinity:
+            self.inherited |= dict.fromkeys(new, self.affinity["kthreadd"])
         name, _, value = step.arg.partition(":")
         if step.name == "write" and (match := CPUSET_CPUS.fullmatch(step.arg)):
             self.cpus[match[1]] = parse_cpus(match[2])
@@ -185,10 +192,14 @@ class Placed:
             # It has let go of all.
             self.affinity.clear()
 
+    def asked(self, thread: Thread) -> CpuSet | None:
+        """Returns the affinity that user space has set for the thread."""
+        return self.affinity.get(thread.name, self.inherited.get(thread.pid))
+
     def cpuset(self, name: str, step: Step) -> CpuSet | None:
-        """Returns the CPUs that the thread's cpuset has now; None in the top one."""
+        """Returns the CPUs that the thread's cpuset has now; None if nobody has chosen any."""
         group = self.member.get(name, "@")
-        if group == "@":
+        if group not in self.cpus:
             return None
         available = step.online - step.isolated
         return self.cpus[group] & available or available
@@ -247,7 +258,7 @@ def statuses(rules: Rules, facts: Facts) -> Iterator[str]:
         if step.status != expected:
             yield f"{step}: the result is {step.status}, not {expected}"
     for line in facts.outputs.get("join", []):
-        if not {"wrong=0", "left=0"} <= set(line.split()):
+        if "wrong=" in line and not {"wrong=0", "left=0"} <= set(line.split()):
             yield f"the storm of kernel threads went wrong: {line}"
     isolating = any(step.arg.endswith(":isolated") for step in facts.steps)
     if isolating and not any(step.isolated for step in facts.steps):
@@ -290,8 +301,8 @@ def allowed_masks(rules: Rules, facts: Facts) -> Iterator[str]:
                 continue
             level = rules.effective(thread.name, step)
             expected = placed.within(thread.name, level, step)
-            asked = placed.affinity.get(thread.name, rules.possible)
-            if expected & asked & step.online:
+            asked = placed.asked(thread)
+            if asked and expected & asked & step.online:
                 expected &= asked
             expected = granted.get(thread.name, expected)
             if not same_mask(rules, step, thread, expected):

@@ -164,7 +164,15 @@ CPUSETS = (
     *partition("a", "2-3"),
     "child",
     "cpuset=child:k",
+    "mkdir=@u",
+    "cpuset=child:u",
     *dissolve("a"),
+    *partition("a", "2"),
+    *dissolve("a"),
+    "cpuset=child:k",
+    "cpuset=child:u",
+    "cpuset=child:k",
+    "rmdir=@u",
     "cpuset=child:@",
     "affinity=child:6-7",
     "cpuset=child:k",
@@ -319,6 +327,27 @@ NOISE = Sequence(
     timeout=900.0,
 )
 
+# Nothing is confined: user space gets what it gets without the series. Partitions are not
+# in it, as the kernel then takes kernel threads out of their cpusets.
+AS_MAINLINE = Sequence(
+    "as-mainline",
+    "",
+    None,
+    (
+        *CPUSETS[:18],
+        "affinity=kthreadd:3",
+        "write=/proc/kcload:add~unbound~2",
+        "affinity=kthreadd:2-5",
+        "write=/proc/kcload:add~node:1~2",
+        "write=/proc/kcload:add~unbound~2",
+        "affinity=kthreadd:0-7",
+        "write=/proc/kcload:add~unbound~2",
+    ),
+    guest="kcload",
+    before=KCLOAD_MODULE,
+    nodes=KCLOAD_NODES,
+)
+
 
 def torture(changes: int, rounds: int, seed: int) -> Sequence:
     """Changes K at random, that often in every round, on the kernel with the checkers."""
@@ -395,10 +424,12 @@ SEQUENCES = [
             "online=4,5,3",
             *partition("a", "3-4"),
             *dissolve("a"),
-            # What is new does not inherit this.
+            # What is new inherits this.
             "affinity=kthreadd:3",
             "write=/proc/kcload:add~unbound~2",
             "write=/proc/kcload:add~node:1~2",
+            "affinity=kthreadd:0-7",
+            "write=/proc/kcload:add~unbound~2",
             "each=3-5",
             "write=/proc/kcload:update~4-5",
             "each=4",
@@ -420,6 +451,15 @@ SEQUENCES = [
         before=("insmod:/kc/kcload.ko",),
         preferences=KCLOAD,
         nodes=KCLOAD_NODES,
+    ),
+    # Threads that may only run on the CPU that goes are made and woken all the time.
+    Sequence(
+        "dying-cpu",
+        "kthread_cpus=1,3",
+        "1,3",
+        ("background=/proc/kcload:crs~pref:3~600", "spin=15:3", "join"),
+        guest="kcload",
+        before=KCLOAD_MODULE,
     ),
     # The kernel with the lock and RCU checkers, and with cpumasks off the stack.
     Sequence(
@@ -495,6 +535,7 @@ SEQUENCES = [
         preferences=KCLOAD,
         nodes=KCLOAD_NODES,
     ),
+    AS_MAINLINE,
     NOISE,
     torture(changes=100, rounds=2, seed=1),
 ]

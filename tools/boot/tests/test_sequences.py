@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import CpuSet, Facts, new_complaints, parse_cpus
+from facts import CpuSet, Facts, Step, new_complaints, parse_cpus
 from moves import surprises
-from sequences import LONGEST_COMMAND_LINE, NOISE, SEQUENCES, Sequence
+from sequences import AS_MAINLINE, LONGEST_COMMAND_LINE, NOISE, SEQUENCES, Sequence
 from vm import BASE_APPEND
 
 if TYPE_CHECKING:
@@ -25,6 +25,31 @@ def test_sequence(sequence: Sequence, boots: Boots) -> None:
     if found:
         lines = "\n".join(f"  - {text}" for text in found)
         pytest.fail(f"{sequence.id} ({sequence.words or 'no option'}):\n{lines}", pytrace=False)
+
+
+@pytest.mark.parametrize("sequence", [AS_MAINLINE], ids=["as-mainline"])
+def test_as_mainline(sequence: Sequence, boots: Boots) -> None:
+    """Without the option, what user space sets has the effect that it has without the series."""
+    ours, mainline = boots.facts(sequence.boot), boots.facts(sequence.reference)
+    assert len(ours.steps) == len(mainline.steps) > len(sequence.steps)
+    for step, reference in zip(ours.steps, mainline.steps, strict=True):
+        assert str(step) == str(reference)
+        assert step.status == reference.status, step
+        seen, expected = placed(step), placed(reference)
+        assert seen == expected, step
+    assert {name.partition("/")[0] for name in placed(ours.steps[-1])} == PLACED
+
+
+PLACED = {"kthreadd", "ksmd", "khungtaskd", "oom_reaper", "kcload-unbound", "kcload-node"}
+
+
+def placed(step: Step) -> dict[str, list[CpuSet]]:
+    """Returns the CPUs of the threads that the steps move, or make."""
+    found: dict[str, list[CpuSet]] = {}
+    for thread in sorted(step.threads.values(), key=lambda thread: thread.pid):
+        if thread.name.partition("/")[0] in PLACED:
+            found.setdefault(thread.name, []).append(thread.allowed & step.online)
+    return found
 
 
 @pytest.mark.parametrize("sequence", [NOISE], ids=["noise"])

@@ -84,7 +84,8 @@ enum kthread_affinity_reason {
 
 /* In Rust as well: */
 int kthread_books_setup(unsigned int nodes);
-void kthread_books_enrol(struct kthread_affinity *affinity, int node);
+void kthread_books_enrol(struct kthread_affinity *affinity, int node,
+			 struct kthread_affinity *creator);
 void kthread_books_leave(struct kthread_affinity *affinity);
 int kthread_books_prefer(struct kthread_affinity *affinity,
 			 const struct cpumask *mask);

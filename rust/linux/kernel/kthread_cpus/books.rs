@@ -197,13 +197,17 @@ struct Stray<T> {
     thread: T,
     /// What each [`Setter`] has asked for, at least one of them; without words if it has not.
     wishes: PerSetter<Table<usize>>,
-    /// Whether the wishes go beyond where the thread may run otherwise.
-    outside: bool,
+    /// Which of them may take the thread beyond where it may run otherwise.
+    may_leave: PerSetter<bool>,
 }
 
 impl<T> Stray<T> {
     fn wishes(&self) -> PerSetter<&[usize]> {
         self.wishes.each_ref().map(|wish| &**wish)
+    }
+
+    fn may_leave(&self) -> bool {
+        self.may_leave != [false; 2]
     }
 }
 
@@ -217,8 +221,8 @@ pub struct Spare<L: List> {
     strays: Table<Stray<L::Thread>>,
     /// A stray that is none any more.
     gone: Option<Stray<L::Thread>>,
-    /// For how many entries and strays there was no room.
-    short: (usize, usize),
+    /// For how many entries and strays there was no room, and the words of the mask that lacked.
+    short: (usize, usize, usize),
 }
 
 impl<L: List> Spare<L> {
@@ -230,7 +234,7 @@ impl<L: List> Spare<L> {
             order: Table::new(),
             strays: Table::new(),
             gone: None,
-            short: (0, 0),
+            short: (0, 0, 0),
         }
     }
 
@@ -238,7 +242,7 @@ impl<L: List> Spare<L> {
     pub fn fill(&mut self) -> Result<(), NoMemory> {
         // With some more, so that the books are not copied for every thread.
         let grown = |count: usize| count + count / 4 + 8;
-        let (entries, strays) = self.short;
+        let (entries, strays, words) = self.short;
 
         if entries > 0 {
             self.entries = Table::with_room(grown(entries))?;
@@ -246,6 +250,9 @@ impl<L: List> Spare<L> {
         }
         if strays > 0 {
             self.strays = Table::with_room(grown(strays))?;
+        }
+        if words > 0 {
+            self.mask = Some(Table::filled(0, words)?);
         }
         Ok(())
     }
@@ -337,28 +344,53 @@ impl Derived {
     }
 
     /// After [`Derived::allowed()`], lets each wish have its say within what the ones before it
-    /// have left, beyond [`Derived::allowed()`] too if they are `outside`. Returns which have one.
+    /// have left; if that `may_leave` it, beyond it too where it would have none. Returns which
+    /// have one, and whether this is beyond.
     fn refine(
         &mut self,
         masks: &Masks,
         wishes: PerSetter<&[usize]>,
-        outside: bool,
-    ) -> PerSetter<bool> {
-        if outside && wishes.iter().any(|wish| wish.intersects(&masks.usable)) {
-            self.scratch.assign(&masks.possible);
-        }
-        wishes.map(|wish| {
-            let has_say = wish
-                .iter()
-                .zip(self.scratch.iter().zip(masks.usable.iter()))
-                .any(|(wish, (within, usable))| wish & within & usable != 0);
+        may_leave: bool,
+    ) -> (PerSetter<bool>, bool) {
+        let usable = &masks.usable;
+        let mut granted = have_say(&self.scratch, usable, wishes);
+        let mut outside = false;
 
-            if has_say {
+        if may_leave {
+            let beyond = have_say(&masks.possible, usable, wishes);
+
+            // What a cpuset asks for counts first.
+            outside = beyond > granted;
+            if outside {
+                granted = beyond;
+                self.scratch.assign(&masks.possible);
+            }
+        }
+        for (wish, granted) in wishes.iter().zip(granted) {
+            if granted {
                 self.scratch.retain(wish);
             }
-            has_say
-        })
+        }
+        (granted, outside)
     }
+}
+
+/// Which wishes have a usable CPU in `within`, the second one also in the first if that has.
+fn have_say(
+    within: &[usize],
+    usable: &[usize],
+    [cpuset, user]: PerSetter<&[usize]>,
+) -> PerSetter<bool> {
+    let have_common = |wish: &[usize], other: &[usize]| {
+        wish.iter()
+            .zip(other)
+            .zip(within.iter().zip(usable))
+            .any(|((wish, other), (within, usable))| wish & other & within & usable != 0)
+    };
+    let has_cpuset = have_common(cpuset, within);
+    let of_cpuset = if has_cpuset { cpuset } else { within };
+
+    [has_cpuset, have_common(user, of_cpuset)]
 }
 
 /// Makes `change`, which is what a mask was, the CPUs in which it differs from what it `is`.
@@ -420,15 +452,65 @@ impl<L: List> Books<L> {
     }
 
     /// Puts `thread`, which is not in the books, under the preference for the CPUs of `node`, or
-    /// under none, and moves it where it may run.
-    pub fn enrol(&mut self, thread: L::Thread, node: Option<usize>) {
+    /// under none, and moves it where it may run. What user space has set for `creator` is set for
+    /// it as well.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Short`], only if user space has set something for `creator`. The books are as
+    /// before then.
+    pub fn enrol(
+        &mut self,
+        thread: L::Thread,
+        node: Option<usize>,
+        creator: Option<L::Thread>,
+        spare: &mut Spare<L>,
+    ) -> Result<(), Refusal> {
         let id = match node {
             Some(node) if node < self.nodes => Self::INDIFFERENT + 1 + node as u32,
             _ => Self::INDIFFERENT,
         };
 
+        if let Some(creator) = creator {
+            self.inherit(thread, creator, spare)?;
+        }
         self.join(thread, id);
         self.apply(thread, Reason::Created);
+        Ok(())
+    }
+
+    /// Makes `thread`, which is in no entry, a stray with the wish of user space for `creator`, if
+    /// there is one.
+    fn inherit(
+        &mut self,
+        thread: L::Thread,
+        creator: L::Thread,
+        spare: &mut Spare<L>,
+    ) -> Result<(), Refusal> {
+        let at = (creator.stray() as usize).wrapping_sub(1);
+        let Some(stray) = self.strays.get(at) else {
+            return Ok(());
+        };
+        let words = stray.wishes[Setter::User as usize].len();
+        if words == 0 {
+            return Ok(());
+        }
+
+        if spare.mask.is_none() || !extend(&mut self.strays, &mut spare.strays) {
+            spare.short = (0, self.strays.len() + 1, words);
+            return Err(Refusal::Short);
+        }
+        if let (Some(stray), Some(mut wish)) = (self.strays.get(at), spare.mask.take()) {
+            wish.assign(&stray.wishes[Setter::User as usize]);
+            // There is room for it.
+            let _ = self.strays.push(Stray {
+                thread,
+                wishes: [Table::new(), wish],
+                may_leave: [false; 2],
+            });
+            thread.set_stray(self.strays.len() as u32);
+        }
+        Ok(())
     }
 
     /// Strikes `thread` out of the books, if it is in them. What it may run on stays as it is.
@@ -471,7 +553,7 @@ impl<L: List> Books<L> {
     }
 
     /// Keeps `thread` on the CPUs of the mask of `spare`, which `setter` asks for, as far as it may
-    /// run there, or no longer if these are all possible CPUs.
+    /// run there. No mask, or all possible CPUs, takes back what was asked for.
     ///
     /// If it may run on none of them that is usable, it is put there nevertheless unless
     /// [`Masks::strict`] forbids it, until the confined housekeeping CPUs change. What a cpuset
@@ -479,8 +561,8 @@ impl<L: List> Books<L> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unknown`], [`Refusal::Short`], and [`Refusal::Unusable`] for user space. The
-    /// books are as before then.
+    /// [`Refusal::Unknown`], [`Refusal::Short`] if there is a mask, and [`Refusal::Unusable`] for
+    /// user space. The books are as before then.
     pub fn restrict(
         &mut self,
         thread: L::Thread,
@@ -489,39 +571,33 @@ impl<L: List> Books<L> {
     ) -> Result<(), Refusal> {
         let id = thread.entry();
         let at = (id as usize).wrapping_sub(1);
-        let (Some(entry), Some(mask)) = (self.entries.get(at), &spare.mask) else {
+        let Some(entry) = self.entries.get(at) else {
             return Err(Refusal::Unknown);
         };
         let stray_at = (thread.stray() as usize).wrapping_sub(1);
         let stray = self.strays.get(stray_at);
 
-        // All CPUs are no wish.
-        let wish = if self.masks.possible.is_subset(mask) {
-            &[][..]
-        } else {
-            mask
+        let wish = match &spare.mask {
+            Some(mask) if !self.masks.possible.is_subset(mask) => mask,
+            _ => &[][..],
         };
+        let has_wish = !wish.is_empty();
         let mut wishes = stray.map_or([&[][..]; 2], Stray::wishes);
         wishes[setter as usize] = wish;
-        let has_wish = !wish.is_empty();
         let is_stray = wishes.iter().any(|wish| !wish.is_empty());
-        // Nothing goes further for taking back a wish.
-        let may_leave =
-            !self.masks.strict && (has_wish || stray.is_some_and(|stray| stray.outside));
 
+        let mut may_leave = stray.map_or([false; 2], |stray| stray.may_leave);
+        may_leave[setter as usize] = has_wish && !self.masks.strict;
+        let any_may_leave = may_leave != [false; 2];
         self.derived.allowed(entry);
-        let mut granted = self.derived.refine(&self.masks, wishes, false);
-        let mut outside = false;
+        let (granted, outside) = self.derived.refine(&self.masks, wishes, any_may_leave);
 
-        if may_leave {
-            self.derived.allowed(entry);
-            let beyond = self.derived.refine(&self.masks, wishes, true);
-
-            outside = beyond > granted;
-            granted = granted.max(beyond);
-        }
         if setter == Setter::User && has_wish && !granted[setter as usize] {
             return Err(Refusal::Unusable);
+        }
+        // User space gets no more than it needs now, what a cpuset needs changes with the CPUs.
+        if setter == Setter::User {
+            may_leave[setter as usize] &= outside;
         }
 
         if !is_stray {
@@ -531,10 +607,10 @@ impl<L: List> Books<L> {
             let place = &mut stray.wishes[setter as usize];
 
             spare.mask = Some(core::mem::replace(place, wish.unwrap_or_default()));
-            stray.outside = outside;
+            stray.may_leave = may_leave;
         } else {
             if !extend(&mut self.strays, &mut spare.strays) {
-                spare.short = (0, self.strays.len() + 1);
+                spare.short = (0, self.strays.len() + 1, 0);
                 return Err(Refusal::Short);
             }
             if let (Some(entry), Some(wish)) = (self.entry(id), spare.mask.take()) {
@@ -547,7 +623,7 @@ impl<L: List> Books<L> {
                 let _ = self.strays.push(Stray {
                     thread,
                     wishes,
-                    outside,
+                    may_leave,
                 });
                 thread.set_stray(self.strays.len() as u32);
             }
@@ -615,16 +691,16 @@ impl<L: List> Books<L> {
             };
 
             // Who isolates or confines CPUs after the wish was made, means it too.
-            let called_back = stray.outside && (kernel_moved || masks.strict);
+            let called_back = stray.may_leave() && (kernel_moved || masks.strict);
 
             if called_back {
-                stray.outside = false;
+                stray.may_leave = [false; 2];
             }
             let may_be_had = |wish: &Table<usize>| wish.intersects(&derived.usable_change);
 
             if entry.moved || called_back || stray.wishes.iter().any(may_be_had) {
                 derived.allowed(entry);
-                derived.refine(masks, stray.wishes(), stray.outside);
+                derived.refine(masks, stray.wishes(), stray.may_leave());
                 stray.thread.allow(&derived.scratch, reason);
             }
         }
@@ -682,13 +758,13 @@ impl<L: List> Books<L> {
 
             self.derived.allowed(entry);
             let wishes = stray.wishes();
-            let granted = self.derived.refine(&self.masks, wishes, stray.outside);
+            let (granted, outside) = self.derived.refine(&self.masks, wishes, stray.may_leave());
             with(StrayView {
                 thread: stray.thread,
                 entry: number,
                 wishes,
                 granted,
-                outside: stray.outside,
+                outside,
                 allowed: &self.derived.scratch,
             })?;
         }
@@ -735,7 +811,7 @@ impl<L: List> Books<L> {
             for stray in self.strays.iter() {
                 if stray.thread.entry() as usize == 2 + node {
                     derived.allowed(entry);
-                    derived.refine(&self.masks, stray.wishes(), stray.outside);
+                    derived.refine(&self.masks, stray.wishes(), stray.may_leave());
                     stray.thread.allow(&derived.scratch, reason);
                 }
             }
@@ -804,7 +880,7 @@ impl<L: List> Books<L> {
         let stray = (thread.stray() as usize).wrapping_sub(1);
         if let Some(stray) = self.strays.get(stray) {
             self.derived
-                .refine(&self.masks, stray.wishes(), stray.outside);
+                .refine(&self.masks, stray.wishes(), stray.may_leave());
         }
         thread.allow(&self.derived.scratch, reason);
     }
@@ -861,7 +937,7 @@ impl<L: List> Books<L> {
         let room = extend(&mut self.order, &mut spare.order)
             && (self.vacant != 0 || extend(&mut self.entries, &mut spare.entries));
         if !room {
-            spare.short = (self.entries.len() + 1, 0);
+            spare.short = (self.entries.len() + 1, 0, 0);
             return Err(Refusal::Short);
         }
         let mask = spare.mask.take().unwrap_or_default();

@@ -224,11 +224,12 @@ fn copy(mask: &Cpumask) -> Result<Table<usize>> {
     Ok(words)
 }
 
-/// Calls `with` with the member, the books, and a copy of `mask`, until there is room.
+/// Calls `with` with the member, the books, and a copy of `mask` unless that is NULL, until there
+/// is room.
 ///
 /// # Safety
 ///
-/// As [`Member::new()`] for `affinity`, and `mask` must be valid for reading.
+/// As [`Member::new()`] for `affinity`, and `mask` must be NULL or valid for reading.
 unsafe fn with_mask(
     affinity: *mut bindings::kthread_affinity,
     mask: *const bindings::cpumask,
@@ -236,9 +237,13 @@ unsafe fn with_mask(
 ) -> Result {
     // SAFETY: The caller promises that it is the `struct kthread_affinity` of a kthread.
     let member = unsafe { Member::new(affinity) }.ok_or(EINVAL)?;
-    // SAFETY: The caller promises that it is valid for reading.
-    let mask = copy(unsafe { Cpumask::from_raw(mask) })?;
-    let mut spare = Spare::new(Some(mask));
+    let mask = if mask.is_null() {
+        None
+    } else {
+        // SAFETY: The caller promises that it is valid for reading.
+        Some(copy(unsafe { Cpumask::from_raw(mask) })?)
+    };
+    let mut spare = Spare::new(mask);
 
     loop {
         match with_books(|books| with(books, member, &mut spare)).ok_or(EINVAL)? {
@@ -280,23 +285,34 @@ pub unsafe extern "C" fn kthread_books_setup(nodes: c_uint) -> c_int {
 }
 
 /// Puts a new kthread into the books, with the preference for the CPUs of `node` unless that is
-/// `NUMA_NO_NODE`, and moves it where it may run. May sleep.
+/// `NUMA_NO_NODE`, and moves it where it may run. What user space has set for the kthread `creator`
+/// is set for it as well, unless there is no memory. May sleep.
 ///
 /// # Safety
 ///
 /// * `affinity` must point to the `struct kthread_affinity` of a kthread that is not in the books.
 /// * It must stay valid until [`kthread_books_leave`].
+/// * `creator` must be NULL or point to the `struct kthread_affinity` of a kthread.
 #[export]
 pub unsafe extern "C" fn kthread_books_enrol(
     affinity: *mut bindings::kthread_affinity,
     node: c_int,
+    creator: *mut bindings::kthread_affinity,
 ) {
     // SAFETY: The caller promises that it is valid for as long as it is in the books.
     let Some(member) = (unsafe { Member::new(affinity) }) else {
         return;
     };
+    // SAFETY: The caller promises that it is NULL or valid.
+    let mut creator = unsafe { Member::new(creator) };
+    let node = usize::try_from(node).ok();
+    let mut spare = Spare::new(None);
 
-    with_books(|books| books.enrol(member, usize::try_from(node).ok()));
+    while let Some(Err(_)) = with_books(|books| books.enrol(member, node, creator, &mut spare)) {
+        if spare.fill().is_err() {
+            creator = None;
+        }
+    }
 }
 
 /// Strikes a kthread out of the books, if it is in them: it exits or is bound. May sleep.
@@ -374,15 +390,16 @@ pub unsafe extern "C" fn kthread_books_restrict(
     })
 }
 
-/// Keeps a kthread on the CPUs of `mask`, which its cpuset has, as far as it may run there.
+/// Keeps a kthread on the CPUs of `mask`, which its cpuset has, as far as it may run there, or no
+/// longer if that is NULL.
 ///
-/// Returns 0, -ENOENT if it is not in the books, or -ENOMEM; nothing is changed unless it is 0.
-/// May sleep.
+/// Returns 0, -ENOENT if it is not in the books, or -ENOMEM if there is a mask; nothing is changed
+/// unless it is 0. May sleep.
 ///
 /// # Safety
 ///
 /// * `affinity` must point to the `struct kthread_affinity` of a kthread.
-/// * `mask` must be valid for reading.
+/// * `mask` must be NULL or valid for reading.
 #[export]
 pub unsafe extern "C" fn kthread_books_set_cpuset(
     affinity: *mut bindings::kthread_affinity,

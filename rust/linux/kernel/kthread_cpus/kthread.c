@@ -37,14 +37,15 @@ pid_t kthread_fork(int (*fn)(void *), void *arg, const char *name,
 		   unsigned long flags)
 {
 	struct task_struct *p = create_kernel_thread(fn, arg, name, flags);
-	struct kthread *kthread;
+	struct kthread *kthread, *creator = tsk_is_kthread(current);
 	pid_t pid;
 
 	if (IS_ERR(p))
 		return PTR_ERR(p);
 
 	kthread = to_kthread(p);
-	kthread_books_enrol(&kthread->affinity, (int)kthread->node);
+	kthread_books_enrol(&kthread->affinity, (int)kthread->node,
+			    creator ? &creator->affinity : NULL);
 
 	/* It may exit as soon as it runs. */
 	pid = task_pid_vnr(p);
@@ -211,25 +212,32 @@ EXPORT_SYMBOL_GPL(kthread_affine_preferred_update);
  * with kthread_cpus=. May sleep.
  *
  * Return: 0; -EINVAL if it can run on none of them now or -ENOMEM, with nothing
- * changed; -ENOENT if its affinity is not managed.
+ * changed; -ESRCH if it is bound, exits or has not begun yet; -ENOENT if it is
+ * another task.
  */
 int kthread_setaffinity(struct task_struct *p, const struct cpumask *mask)
 {
 	struct kthread *kthread = tsk_is_kthread(p);
+	int ret;
 
-	return kthread ? kthread_books_restrict(&kthread->affinity, mask) : -ENOENT;
+	if (!kthread)
+		return -ENOENT;
+
+	ret = kthread_books_restrict(&kthread->affinity, mask);
+	return ret == -ENOENT ? -ESRCH : ret;
 }
 EXPORT_SYMBOL_GPL(kthread_setaffinity);
 
 /**
  * kthread_set_cpuset - Set a kthread's affinity for the cpuset that it is in
  * @p: a kthread
- * @mask: the CPUs of the cpuset, all possible ones for the top cpuset
+ * @mask: the CPUs of the cpuset, NULL for the top cpuset
  *
  * As kthread_setaffinity(), which may narrow this further, but @mask is kept for
  * later if @p can run on none of it now. May sleep.
  *
- * Return: 0; -ENOMEM, with nothing changed; -ENOENT if its affinity is not managed.
+ * Return: 0; -ENOMEM, with nothing changed, only if there is a mask; -ENOENT if
+ * its affinity is not managed.
  */
 int kthread_set_cpuset(struct task_struct *p, const struct cpumask *mask)
 {

@@ -422,6 +422,21 @@ fn with_spare(
     }
 }
 
+/// Puts `fake` into the books.
+fn enrol(
+    books: &mut Books<Chain>,
+    fake: &'static Fake,
+    node: Option<usize>,
+    creator: Option<&'static Fake>,
+) -> Result {
+    let mut spare = Spare::new(None);
+
+    while books.enrol(fake, node, creator, &mut spare).is_err() {
+        spare.fill()?;
+    }
+    Ok(())
+}
+
 #[kunit_tests(kthread_cpus)]
 mod tests {
     use super::*;
@@ -589,8 +604,17 @@ mod tests {
                 0 | 1 if known[at].is_none() => {
                     let node = random(&mut state) as usize % 3;
 
-                    books.enrol(fake, Some(node).filter(|node| *node < 2));
-                    known[at] = Some((Machine::NODES.get(node).copied(), [None; 2]));
+                    // Sometimes it is created by one for which user space has set something.
+                    let creator = random(&mut state) as usize % FAKES.len();
+                    let wish = known[creator].and_then(|(_, wishes)| wishes[1]);
+
+                    enrol(
+                        &mut books,
+                        fake,
+                        Some(node).filter(|node| *node < 2),
+                        known[creator].map(|_| &FAKES[creator]),
+                    )?;
+                    known[at] = Some((Machine::NODES.get(node).copied(), [None, wish]));
                 }
                 0 => {
                     books.leave(fake, &mut Spare::new(None));
@@ -664,7 +688,7 @@ mod tests {
         let mut books = new_books(machine)?;
 
         for fake in &FAKES {
-            books.enrol(fake, Some(1));
+            enrol(&mut books, fake, Some(1), None)?;
             fake.told.set(0);
         }
         // CPU 5, and others that do not matter, go and come.
@@ -697,7 +721,7 @@ mod tests {
         let [thread, stray, ..] = &FAKES;
 
         for fake in [thread, stray] {
-            books.enrol(fake, Some(1));
+            enrol(&mut books, fake, Some(1), None)?;
         }
         let placed = with_spare(0x30, |spare| books.restrict(stray, Setter::User, spare))?;
         assert!(placed.is_ok());

@@ -145,13 +145,12 @@ int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class)
  * kthread_cpus_narrow - Leave out the CPUs that PID 1 is kept away from
  * @cpus: CPUs for a user task that has not chosen any
  *
- * Changes nothing if PID 1 is not confined, or if none of the CPUs that would be
- * left is active. Any context.
+ * Changes nothing if none of the CPUs that would be left is active. May only be
+ * called if PID 1 is confined. Any context.
  */
 void kthread_cpus_narrow(struct cpumask *cpus)
 {
-	if (kthread_cpus_confines(KTHREAD_CPUS_INIT) &&
-	    cpumask_first_and_and(cpus, kthread_cpus_of_init, cpu_active_mask) < nr_cpu_ids)
+	if (cpumask_first_and_and(cpus, kthread_cpus_of_init, cpu_active_mask) < nr_cpu_ids)
 		cpumask_and(cpus, cpus, kthread_cpus_of_init);
 }
 
