@@ -452,14 +452,20 @@ SEQUENCES = [
         preferences=KCLOAD,
         nodes=KCLOAD_NODES,
     ),
-    # Threads that may only run on the CPU that goes are made and woken all the time.
+    # Threads that prefer the CPU that goes are woken meanwhile.
     Sequence(
         "dying-cpu",
         "kthread_cpus=1,3",
         "1,3",
-        ("background=/proc/kcload:crs~pref:3~600", "spin=15:3", "join"),
+        (
+            "write=/proc/kcload:add~pref:3~40",
+            "background=/proc/kcload:wake~all~2000",
+            "spin=20:3",
+            "join",
+        ),
         guest="kcload",
         before=KCLOAD_MODULE,
+        preferences=(("kcload-pref/", "3"),),
     ),
     # The kernel with the lock and RCU checkers, and with cpumasks off the stack.
     Sequence(

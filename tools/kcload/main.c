@@ -36,6 +36,8 @@
 #define RESULT_SIZE	4096
 #define COUNT_MAX	30000
 #define ROUNDS_MAX	1000000
+/* So that what is woken gets to run, and does not fill a trace. */
+#define WAKE_PAUSE_US	1000
 #define STORM_WORKERS	4
 #define STORM_SLOTS	24
 #define STORM_SECONDS_MAX	3600
@@ -310,14 +312,20 @@ static int cmd_del(char *args, struct kind *kind, struct cpumask *scratch)
 static int cmd_wake(char *args, struct kind *kind, struct cpumask *scratch)
 {
 	struct load *load;
-	unsigned int count = 0;
+	unsigned int count = 0, rounds = 1;
+	const char *what = strsep(&args, " ");
 
-	if (!args || strcmp(args, "all"))
-		return fail(-EINVAL, "use: wake all");
-	list_for_each_entry(load, &loads, list) {
-		wake_up_process(load->task);
-		count++;
-		cond_resched();
+	if (!what || strcmp(what, "all") ||
+	    (args && (parse_number(args, ROUNDS_MAX, &rounds) || !rounds)))
+		return fail(-EINVAL, "use: wake all [ROUNDS]");
+	while (rounds--) {
+		list_for_each_entry(load, &loads, list) {
+			wake_up_process(load->task);
+			count++;
+			cond_resched();
+		}
+		if (rounds)
+			usleep_range(WAKE_PAUSE_US, 2 * WAKE_PAUSE_US);
 	}
 	seq_buf_printf(&result, "woken=%u\n", count);
 	return 0;
