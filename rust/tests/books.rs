@@ -173,7 +173,8 @@ enum Preference {
 
 /// What the cpuset and user space want, and whether this may be where the thread may not run
 /// otherwise.
-type Wishes = (PerSetter<Option<Set>>, PerSetter<bool>);
+type Wishes = (Asked, PerSetter<bool>);
+type Asked = PerSetter<Option<Set>>;
 
 /// All that was asked for, and the specification's section 3 word for word.
 struct Oracle {
@@ -220,7 +221,7 @@ impl Oracle {
 
     /// What comes of the wishes within `base`, and which of them count: both if they have a CPU in
     /// common, or else the cpuset's, or else user space's.
-    fn within(&self, base: Set, wishes: PerSetter<Option<Set>>) -> Option<(PerSetter<bool>, Set)> {
+    fn within(&self, base: Set, wishes: Asked) -> Option<(PerSetter<bool>, Set)> {
         let [cpuset, user] = wishes.map(|wish| wish.map(|set| set & base));
         let both = cpuset.zip(user).map(|(cpuset, user)| cpuset & user);
 
@@ -343,7 +344,7 @@ struct Shown {
     entry_allowed: Set,
     /// The wishes, which of them count, whether that is beyond where it may run otherwise, and
     /// where it may run, if there are any.
-    stray: Option<(PerSetter<Option<Set>>, PerSetter<bool>, bool, Set)>,
+    stray: Option<(Asked, PerSetter<bool>, bool, Set)>,
 }
 
 fn set(words: &[usize]) -> Set {

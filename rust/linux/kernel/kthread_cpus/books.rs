@@ -112,8 +112,24 @@ pub enum Setter {
     User,
 }
 
-/// Something for each [`Setter`].
+/// Something for each [`Setter`], in that order.
 pub type PerSetter<T> = [T; 2];
+
+impl Setter {
+    fn of<T>(self, [cpuset, user]: &PerSetter<T>) -> &T {
+        match self {
+            Self::Cpuset => cpuset,
+            Self::User => user,
+        }
+    }
+
+    fn of_mut<T>(self, [cpuset, user]: &mut PerSetter<T>) -> &mut T {
+        match self {
+            Self::Cpuset => cpuset,
+            Self::User => user,
+        }
+    }
+}
 
 /// What the threads of an entry prefer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -491,7 +507,7 @@ impl<L: List> Books<L> {
         let Some(stray) = self.strays.get(at) else {
             return Ok(());
         };
-        let words = stray.wishes[Setter::User as usize].len();
+        let words = Setter::User.of(&stray.wishes).len();
         if words == 0 {
             return Ok(());
         }
@@ -501,7 +517,9 @@ impl<L: List> Books<L> {
             return Err(Refusal::Short);
         }
         if let (Some(stray), Some(mut wish)) = (self.strays.get(at), spare.mask.take()) {
-            wish.assign(&stray.wishes[Setter::User as usize]);
+            let wished = Setter::User.of(&stray.wishes);
+
+            wish.assign(wished);
             // There is room for it.
             let _ = self.strays.push(Stray {
                 thread,
@@ -583,28 +601,28 @@ impl<L: List> Books<L> {
         };
         let has_wish = !wish.is_empty();
         let mut wishes = stray.map_or([&[][..]; 2], Stray::wishes);
-        wishes[setter as usize] = wish;
+        *setter.of_mut(&mut wishes) = wish;
         let is_stray = wishes.iter().any(|wish| !wish.is_empty());
 
         let mut may_leave = stray.map_or([false; 2], |stray| stray.may_leave);
-        may_leave[setter as usize] = has_wish && !self.masks.strict;
+        *setter.of_mut(&mut may_leave) = has_wish && !self.masks.strict;
         let any_may_leave = may_leave != [false; 2];
         self.derived.allowed(entry);
         let (granted, outside) = self.derived.refine(&self.masks, wishes, any_may_leave);
 
-        if setter == Setter::User && has_wish && !granted[setter as usize] {
+        if setter == Setter::User && has_wish && !setter.of(&granted) {
             return Err(Refusal::Unusable);
         }
         // User space gets no more than it needs now, what a cpuset needs changes with the CPUs.
         if setter == Setter::User {
-            may_leave[setter as usize] &= outside;
+            *setter.of_mut(&mut may_leave) &= outside;
         }
 
         if !is_stray {
             self.unstray(thread, spare);
         } else if let Some(stray) = self.strays.get_mut(stray_at) {
             let wish = spare.mask.take().filter(|_| has_wish);
-            let place = &mut stray.wishes[setter as usize];
+            let place = setter.of_mut(&mut stray.wishes);
 
             spare.mask = Some(core::mem::replace(place, wish.unwrap_or_default()));
             stray.may_leave = may_leave;
@@ -616,7 +634,7 @@ impl<L: List> Books<L> {
             if let (Some(entry), Some(wish)) = (self.entry(id), spare.mask.take()) {
                 let mut wishes = [Table::new(), Table::new()];
 
-                wishes[setter as usize] = wish;
+                *setter.of_mut(&mut wishes) = wish;
                 entry.threads.remove(thread);
                 entry.strays += 1;
                 // There is room for it.

@@ -368,6 +368,9 @@ impl Machine {
     }
 }
 
+/// What a thread prefers, and what its cpuset and user space ask for.
+type Known = (Option<usize>, PerSetter<Option<usize>>);
+
 fn new_books(machine: Machine) -> Result<Books<Chain>> {
     let mut books = Books::new(Machine::NODES.len(), 1)?;
 
@@ -591,7 +594,7 @@ mod tests {
             online: 0xff,
         };
         let mut books = new_books(machine)?;
-        let mut known: [Option<(Option<usize>, PerSetter<Option<usize>>)>; 12] = [None; 12];
+        let mut known: [Option<Known>; 12] = [None; 12];
         let mut state = 2;
 
         for _ in 0..20_000 {
