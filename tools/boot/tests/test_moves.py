@@ -284,7 +284,7 @@ def in_cpuset(*changes: tuple[str, str]) -> list[str]:
 
 
 def test_in_cpuset() -> None:
-    """A cpuset narrows a thread down, and the flag init is for the top cpuset only."""
+    """A cpuset narrows a thread down, and in one with CPUs of its own the flag init has no say."""
     assert in_cpuset() == []
 
 
