@@ -646,7 +646,7 @@ impl<L: List> Books<L> {
                 thread.set_stray(self.strays.len() as u32);
             }
         }
-        self.apply(thread, Reason::User);
+        thread.allow(&self.derived.scratch, Reason::User);
         Ok(())
     }
 
