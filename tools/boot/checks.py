@@ -200,8 +200,9 @@ def workqueues(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
             )
         before = {t.name: t.allowed for t in plain.last.threads if t.rescuer}
         for thread in snapshot.threads:
-            if thread.rescuer and thread.allowed != before.get(thread.name, thread.allowed):
-                yield f"{_placed(thread)}, and {format_cpus(before[thread.name])} without"
+            expected = before.get(thread.name, thread.allowed)
+            if thread.rescuer and not thread.rescuing and thread.allowed != expected:
+                yield f"{_placed(thread)}, and {format_cpus(expected)} without"
         return
     further = parse_cpus(scenario.workqueues) if scenario.workqueues else snapshot.possible
     limit = ceiling(scenario, snapshot) & further
@@ -211,7 +212,8 @@ def workqueues(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
             f"not {format_cpus(limit)}"
         )
     for thread in snapshot.threads:
-        if (thread.rescuer or thread.unbound_worker) and not thread.allowed <= limit:
+        confined = thread.unbound_worker or (thread.rescuer and not thread.rescuing)
+        if confined and not thread.allowed <= limit:
             yield f"{_placed(thread)}: outside {format_cpus(limit)}"
 
 

@@ -117,6 +117,9 @@ def format_cpus(cpus: Iterable[int]) -> str:
 # What was seen -------------------------------------------------------------------
 
 
+RESCUING = re.compile(r"kworker/R-(?:(.{1,23})[+-]\1|(.{23}).+[+-]\2)")
+
+
 @dataclass(frozen=True)
 class Thread:
     """A thread at the time of a snapshot; `cpu` is the one that it ran on last."""
@@ -146,6 +149,15 @@ class Thread:
     def rescuer(self) -> bool:
         """Whether it is the rescuer of a workqueue."""
         return self.bound and self.name.startswith("kworker/R-")
+
+    @property
+    def rescuing(self) -> bool:
+        """Whether it is a rescuer that helps a pool of workers, whose CPUs it then has.
+
+        That may be the pool of a CPU. Its name then ends with what it works or has worked on,
+        by default the first 23 characters of the workqueue's (wq_worker_comm(), WORKER_DESC_LEN).
+        """
+        return self.bound and bool(RESCUING.fullmatch(self.name))
 
     @property
     def unbound_worker(self) -> bool:

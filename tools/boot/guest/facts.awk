@@ -189,7 +189,10 @@ function thread(path,    line, name, field, last, allowed) {
 	name = substr(name, 1, last - 1)
 	allowed = ""
 	while ((getline line < (path "/status")) > 0)
-		if (line ~ /^Cpus_allowed_list:/) {
+		# It has another name while it has other CPUs: both are of one moment.
+		if (line ~ /^Name:\tkworker\/R-/)
+			name = substr(line, 7)
+		else if (line ~ /^Cpus_allowed_list:/) {
 			allowed = substr(line, 20)
 			break
 		}

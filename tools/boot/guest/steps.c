@@ -218,7 +218,7 @@ static struct thread *find_thread(int pid)
 /* Reads one; false for what is not a kernel thread, or has just gone. */
 static bool read_thread(int pid, struct thread *thread)
 {
-	char path[64], text[4096], *at, *end;
+	char path[64], text[4096], rescuer[64], *at, *end;
 
 	memset(thread, 0, sizeof(*thread));
 	thread->pid = pid;
@@ -238,6 +238,9 @@ static bool read_thread(int pid, struct thread *thread)
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	if (!read_file(path, text, sizeof(text)))
 		return false;
+	/* A rescuer has another name while it has other CPUs: both are of one moment. */
+	if (sscanf(text, "Name:\tkworker/R-%63[^\n]", rescuer) == 1)
+		snprintf(thread->name, sizeof(thread->name), "kworker/R-%s", rescuer);
 	at = strstr(text, "Cpus_allowed_list:");
 	if (!at)
 		return false;

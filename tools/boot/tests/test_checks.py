@@ -121,6 +121,26 @@ BREAK: list[tuple[str, Callable[[Facts], object]]] = [
 ]
 
 
+def test_rescuer_at_work() -> None:
+    """A rescuer has the CPUs of those whom it helps, and then a name that says so."""
+    for rest, is_wrong in (
+        ("mm_percpu_wq-mm_percpu_wq", False),
+        ("mm_percpu_wq+mm_percpu_wq", False),
+        ("a-name-of-24-characters-+a-name-of-24-characters", False),
+        ("mm_percpu_wq", True),
+        ("mm-percpu", True),
+        ("mm_percpu_wq-mm_percpu", True),
+    ):
+        seen = facts("0-1")
+        place(seen, "kworker/R-kblockd", "7")
+        threads = seen.last.threads
+        threads[:] = [
+            replace(t, name=f"kworker/R-{rest}") if t.name == "kworker/R-kblockd" else t
+            for t in threads
+        ]
+        assert bool(surprises(SCENARIO, seen, facts())) is is_wrong, rest
+
+
 @pytest.mark.parametrize(("message", "damage"), BREAK, ids=[message for message, _ in BREAK])
 def test_notices(message: str, damage: Callable[[Facts], object]) -> None:
     """Every single thing that is wrong is noticed."""

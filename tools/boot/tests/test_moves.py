@@ -377,8 +377,13 @@ def written(*changes: tuple[str, str]) -> Facts:
 
 
 def test_written() -> None:
-    """All follows K."""
+    """All follows K, but for a rescuer that helps a pool of workers."""
     assert surprises(WRITTEN, written(), written()) == []
+    rescuing = written(
+        ("list=4-5 pids=2,7,8", "list=4-5 pids=2,7"),
+        ("name=kworker/R-writeback", "name=kworker/R-writeback+writeback"),
+    )
+    assert surprises(WRITTEN, rescuing, written()) == []
 
 
 @pytest.mark.parametrize(

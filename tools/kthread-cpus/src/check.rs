@@ -13,7 +13,7 @@ use crate::{
     machine::{Machine, Root, IRQ_MASK, WORKQUEUE_MASK},
     output::{self, left, right, Role, Style},
     target::{obedience, Obeys, Source, Target},
-    threads::{families, irq_number, Class, Inventory, Thread},
+    threads::{families, irq_number, is_rescuing, Class, Inventory, Thread},
 };
 
 /// Where a thread may run.
@@ -134,6 +134,13 @@ fn judge(thread: &Thread, machine: &Machine, target: &Target, strict: bool) -> (
     };
     if allowed.and(&machine.possible).is_subset(&target.cpus) {
         return (Verdict::Inside, String::new());
+    }
+
+    if thread.class == Class::Rescuer && is_rescuing(&thread.name) {
+        return (
+            Verdict::Exempt,
+            "it helps other workers, on their CPUs, and goes back afterwards".to_owned(),
+        );
     }
 
     let (wrong, reason) = match thread.class {

@@ -329,8 +329,16 @@ fn read_thread(
     }
 
     let (flags, ticks, cpu) = (stat.flags, stat.ticks, stat.cpu);
-    let name = String::from_utf8_lossy(stat.name).replace(|c: char| c.is_control(), "?");
+    let printable = |name: &str| name.replace(|c: char| c.is_control(), "?");
+    let mut name = printable(&String::from_utf8_lossy(stat.name));
+    let class = basic_class(&name, flags);
     let status = String::from_utf8_lossy(reader.read(entry, "status")?);
+    // It has another name while it has other CPUs: both must be of one moment.
+    if class == Class::Rescuer {
+        if let Some(now) = status_value(&status, "Name") {
+            name = printable(now);
+        }
+    }
     let count = |key| status_value(&status, key).and_then(|value| value.parse::<u64>().ok());
     let allowed = status_value(&status, "Cpus_allowed_list").and_then(|list| {
         if let Some(mask) = masks.get(list) {
@@ -353,7 +361,7 @@ fn read_thread(
 
     Ok(Some(Thread {
         pid,
-        class: basic_class(&name, flags),
+        class,
         name: name.into(),
         allowed,
         cpu,
@@ -397,6 +405,20 @@ pub fn irq_number(name: &str) -> Option<u32> {
     let (number, _) = name.strip_prefix("irq/")?.split_once('-')?;
 
     number.parse().ok()
+}
+
+/// Whether a rescuer with this name has attached itself to a pool of workers, and so has the CPUs
+/// of that, maybe a single one. The name then ends with what the rescuer works on, or has worked on:
+/// by default the name of its workqueue, cut to 23 characters (`wq_worker_comm()` and
+/// `WORKER_DESC_LEN` in the kernel).
+pub fn is_rescuing(name: &str) -> bool {
+    let rest = name.strip_prefix("kworker/R-").unwrap_or(name);
+
+    rest.match_indices(['+', '-']).any(|(at, _)| {
+        let (queue, work) = (&rest.as_bytes()[..at], &rest.as_bytes()[at + 1..]);
+
+        !work.is_empty() && work == &queue[..queue.len().min(23)]
+    })
 }
 
 /// Returns the class of a thread in the light of the machine and of `widest`, the mask of a thread
@@ -518,6 +540,28 @@ mod tests {
         assert_eq!(class("irq_work/0", PF_NO_SETAFFINITY), Class::Bound);
         assert_eq!(class("kthreadd", 0), Class::Unbound);
         assert_eq!(irq_number("irq/9-s-acpi"), Some(9));
+    }
+
+    #[test]
+    fn names_tell_which_rescuers_are_at_work() {
+        for name in [
+            "kworker/R-mm_percpu_wq-mm_percpu_wq",
+            "kworker/R-mm_percpu_wq+mm_percpu_wq",
+            "kworker/R-xfs-buf/sda+xfs-buf/sda",
+            "rcu_gp-rcu_gp",
+            "kworker/R-a-name-of-24-characters-+a-name-of-24-characters",
+        ] {
+            assert!(is_rescuing(name), "{name}");
+        }
+        for name in [
+            "kworker/R-mm_percpu_wq",
+            "kworker/R-xfs-buf/sda",
+            "kworker/R-a-",
+            "kworker/R--",
+            "kworker/R-",
+        ] {
+            assert!(!is_rescuing(name), "{name}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 //! `kthread-cpus check` on recordings.
 
-use crate::common::{assert_one_line, Tree, BOUND, KTHREAD};
+use crate::common::{assert_one_line, Tree, BOUND, KTHREAD, WORKER};
 use serde_json::Value;
 
 fn json(tree: &Tree, args: &[&str]) -> (i32, Value) {
@@ -59,6 +59,17 @@ fn what_is_inside_passes() {
         text.contains("\nok: 0 of 24 kernel threads may run outside"),
         "{text}"
     );
+}
+
+#[test]
+fn a_rescuer_at_work_is_where_it_is_needed() {
+    let tree = Tree::new_kernel("0-1");
+    let outside = || json(&tree, &["--cpus", "0-1"]).0;
+
+    tree.thread(90, "kworker/R-rcu_gp", WORKER, "5", 5);
+    assert_eq!(outside(), 1);
+    tree.thread(90, "kworker/R-rcu_gp+rcu_gp", WORKER, "5", 5);
+    assert_eq!(outside(), 0);
 }
 
 #[test]
