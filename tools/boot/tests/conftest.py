@@ -86,7 +86,7 @@ BOOTS = pytest.StashKey[Boots]()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begins with the boots of the selected tests, in their order."""
+    """Begins with the boots of the selected tests: the long ones, then in their order."""
     if session.config.option.collectonly:
         return
     config = session.config
@@ -119,7 +119,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             boots.accel = vm.choose_accel(vm.Guest(first, boots.initrd), "auto")
         except vm.BootError as error:
             pytest.exit(str(error), returncode=error.status)
-    for boot in wanted:
+    # A long one at the end would leave a CPU with nothing to do.
+    for boot in sorted(wanted, key=lambda boot: boot.timeout, reverse=True):
         boots.request(boot)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CONFIGS = os.environ.get("KC_CONFIGS", "").split()
 # Where there is no such option.
-WITHOUT = ("up", "norust")
+WITHOUT = ("up", "off")
 FILE = "/sys/devices/system/cpu/kthread_cpus"
 
 # What is done, and K after it.
@@ -76,7 +76,7 @@ def surprises(snapshot: Snapshot, confined: str) -> list[str]:
     found += [
         f"{t.name} may use {format_cpus(t.allowed)}"
         for t in snapshot.threads
-        if (t.rescuer or t.unbound_worker) and not t.allowed <= ceiling
+        if (t.unbound_worker or (t.rescuer and not t.rescuing)) and not t.allowed <= ceiling
     ]
     # So that nothing passes for being confined because nothing was seen.
     if not snapshot.managed:
