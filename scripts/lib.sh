@@ -281,8 +281,12 @@ find_cargo() {
 	done
 }
 
-# The objects that know the types and variables which lx-kthread-cpus and lx-cpus look at.
-gdb_objects=(init_task setup setup_percpu build_utility cpu kthread panic page_alloc)
+# The objects that know what scripts/gdb looks up when it is loaded, and its lx-kthread-cpus and
+# lx-cpus then.
+gdb_objects=(
+	init_task setup setup_percpu build_utility cpu kthread panic page_alloc smp
+	hrtimer irqdesc main namespace slub timerqueue vmalloc
+)
 
 # kernel_toolchain CONFIG: fills kmake_args with what every make needs that has to do
 # with a kernel of this configuration. bindgen loads libclang at run time: it must be

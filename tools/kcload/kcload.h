@@ -29,7 +29,12 @@ int command_fail(struct seq_buf *result, int error, const char *text);
 int kcwork_init(void);
 void kcwork_exit(void);
 
+#ifdef CONFIG_RUST
 int kcparse_init(void);
 void kcparse_exit(void);
+#else
+static inline int kcparse_init(void) { return 0; }
+static inline void kcparse_exit(void) { }
+#endif
 
 #endif
