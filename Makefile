@@ -11,7 +11,7 @@ SHELL := /bin/sh
 # Variables, with their defaults where a script does not set them.
 CONFIG ?= on
 export KTHREAD_CPUS SMP NODES APPEND ACCEL SETUP KERNEL_TREE LINUX_VERSION LINUX_SHA256 LINUX_SUITES
-export IMAGES COUNTS ROUNDS REPEAT CHANGES SEED FOR RUNS
+export DEBUG_INFO IMAGES COUNTS ROUNDS REPEAT CHANGES SEED FOR RUNS
 
 .PHONY: help
 help:
@@ -48,6 +48,7 @@ help:
 	@echo '  ACCEL=auto         auto, kvm or tcg; auto takes KVM only when a probe boots with it'
 	@echo 'Variables of make kernel:'
 	@echo '  CONFIG=on          on, off, kunit, kcsan, base (without the option, unpatched trees too), clippy'
+	@echo '  DEBUG_INFO=all     on with debug information of everything, not only for its commands of gdb'
 	@echo 'Variables of make configs:'
 	@echo '  CONFIGS="..."      only these (scripts/configs has them all)'
 	@echo 'Variables of make torture:'
