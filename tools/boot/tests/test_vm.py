@@ -89,7 +89,8 @@ def test_command(tmp_path: Path) -> None:
     """The command is a list in which the guest's words stay one argument."""
     guest = Guest(tmp_path / "a kernel", tmp_path / "initrd", 'kthread_cpus="0, 1"')
     args = vm.qemu_command(Machine(), guest, "tcg")
-    assert values(args, "-append") == ['console=ttyS0 panic=-1 no_timer_check kthread_cpus="0, 1"']
+    words = 'console=ttyS0 panic=-1 no_timer_check lpj=16000000 kthread_cpus="0, 1"'
+    assert values(args, "-append") == [words]
     assert values(args, "-kernel") == [str(tmp_path / "a kernel")]
     assert values(args, "-accel") == ["tcg,thread=single"]
     assert "-no-reboot" in args
