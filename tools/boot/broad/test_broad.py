@@ -112,6 +112,8 @@ def account(snapshot: Snapshot, confined: CpuSet) -> tuple[Counter[str], list[st
             kind = "unbound worker"
         elif thread.rescuer:
             kind = "rescuer"
+            if thread.rescuing:
+                right = within(snapshot.possible)
         elif thread.irq is not None:
             kind, right = "interrupt", within(irqs.get(thread.irq, frozenset()))
         elif PER_CPU.fullmatch(thread.name) and len(thread.allowed) == 1:

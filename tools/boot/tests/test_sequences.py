@@ -76,6 +76,32 @@ def outside(facts: Facts, confined: CpuSet) -> dict[str, int]:
     }
 
 
+def _late(name: str, *steps: str) -> Sequence:
+    """Boots with no CPU of the list online, which then come."""
+    words = "maxcpus=3 kthread_cpus=irq,3-6"
+    return Sequence(name, words, "3-6", steps, flags=("irq",), trace=False)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "expected"),
+    [
+        pytest.param(sequence, expected, id=sequence.id)
+        for sequence, expected in (
+            (_late("irq-default", "online=4", "offline=4", "online=3"), ["0-7", *["3-6"] * 3]),
+            (
+                _late("irq-default-set", "write=/proc/irq/default_smp_affinity:3", "online=4"),
+                ["0-7", "0-1", "0-1"],
+            ),
+        )
+    ],
+)
+def test_default_of_interrupts(sequence: Sequence, expected: list[str], boots: Boots) -> None:
+    """The first CPU of the list that comes makes it the default, unless user space has set one."""
+    facts = boots.facts(sequence.boot)
+    assert [step.status for step in facts.steps] == [0] * len(expected)
+    assert [step.irq_default for step in facts.steps] == [parse_cpus(cpus) for cpus in expected]
+
+
 def test_command_lines_fit() -> None:
     """No step is cut off the end of a command line."""
     for sequence in SEQUENCES:
