@@ -301,7 +301,7 @@ static const struct operation {
 	/* Before the first round and after the last. */
 	const char *begin[2], *end[2];
 } operations[] = {
-	{ "write", .run = run_write, .state = state_write, .rounds = 2,
+	{ "write", .run = run_write, .state = state_write, .rounds = 1,
 	  .end = { CPUS "/kthread_cpus", "0-7" } },
 	{ "read", .run = run_read, .rounds = 1 },
 	{ "workqueues", .run = run_workqueues, .state = state_workqueues, .rounds = 2 },
