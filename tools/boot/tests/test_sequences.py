@@ -9,6 +9,7 @@ import pytest
 
 from facts import CpuSet, Facts, Step, new_complaints, parse_cpus
 from moves import surprises
+from scenarios import Boot
 from sequences import AS_MAINLINE, LONGEST_COMMAND_LINE, NOISE, SEQUENCES, Sequence
 from vm import BASE_APPEND
 
@@ -76,28 +77,25 @@ def outside(facts: Facts, confined: CpuSet) -> dict[str, int]:
     }
 
 
-def _late(name: str, *steps: str) -> Sequence:
+def _late(*steps: str) -> Boot:
     """Boots with no CPU of the list online, which then come."""
-    words = "maxcpus=3 kthread_cpus=irq,3-6"
-    return Sequence(name, words, "3-6", steps, flags=("irq",), trace=False)
+    return Sequence("", "maxcpus=3 kthread_cpus=irq,3-6", "3-6", steps, trace=False).boot
 
 
 @pytest.mark.parametrize(
-    ("sequence", "expected"),
+    ("boot", "expected"),
     [
-        pytest.param(sequence, expected, id=sequence.id)
-        for sequence, expected in (
-            (_late("irq-default", "online=4", "offline=4", "online=3"), ["0-7", *["3-6"] * 3]),
-            (
-                _late("irq-default-set", "write=/proc/irq/default_smp_affinity:3", "online=4"),
-                ["0-7", "0-1", "0-1"],
-            ),
-        )
+        (_late("online=4", "offline=4", "online=3"), ["0-7", "3-6", "3-6", "3-6"]),
+        (
+            _late("write=/proc/irq/default_smp_affinity:3", "online=4"),
+            ["0-7", "0-1", "0-1"],
+        ),
     ],
+    ids=["nobody", "user-space"],
 )
-def test_default_of_interrupts(sequence: Sequence, expected: list[str], boots: Boots) -> None:
+def test_default_of_interrupts(boot: Boot, expected: list[str], boots: Boots) -> None:
     """The first CPU of the list that comes makes it the default, unless user space has set one."""
-    facts = boots.facts(sequence.boot)
+    facts = boots.facts(boot)
     assert [step.status for step in facts.steps] == [0] * len(expected)
     assert [step.irq_default for step in facts.steps] == [parse_cpus(cpus) for cpus in expected]
 
