@@ -201,7 +201,7 @@ def workqueues(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
         before = {t.name: t.allowed for t in plain.last.threads if t.rescuer}
         for thread in snapshot.threads:
             expected = before.get(thread.name, thread.allowed)
-            if thread.rescuer and not thread.rescuing and thread.allowed != expected:
+            if thread.resting_rescuer and thread.allowed != expected:
                 yield f"{_placed(thread)}, and {format_cpus(expected)} without"
         return
     further = parse_cpus(scenario.workqueues) if scenario.workqueues else snapshot.possible
@@ -212,8 +212,7 @@ def workqueues(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
             f"not {format_cpus(limit)}"
         )
     for thread in snapshot.threads:
-        confined = thread.unbound_worker or (thread.rescuer and not thread.rescuing)
-        if confined and not thread.allowed <= limit:
+        if (thread.resting_rescuer or thread.unbound_worker) and not thread.allowed <= limit:
             yield f"{_placed(thread)}: outside {format_cpus(limit)}"
 
 

@@ -151,6 +151,11 @@ class Thread:
         return self.bound and self.name.startswith("kworker/R-")
 
     @property
+    def resting_rescuer(self) -> bool:
+        """Whether it is a rescuer that helps nobody, and so has CPUs of its own."""
+        return self.rescuer and not self.rescuing
+
+    @property
     def rescuing(self) -> bool:
         """Whether it is a rescuer that helps a pool of workers, whose CPUs it then has.
 

@@ -411,11 +411,7 @@ def workqueues(rules: Rules, facts: Facts) -> Iterator[str]:
             )
         for thread in step.threads.values():
             wrong = thread.unbound_worker and not thread.allowed & rules.possible <= expected
-            wrong |= (
-                thread.rescuer
-                and not thread.rescuing
-                and thread.allowed & rules.possible != expected
-            )
+            wrong |= thread.resting_rescuer and thread.allowed & rules.possible != expected
             if wrong:
                 yield (
                     f"after {step}, CPUs {format_cpus(step.online)} online: {thread.name} may run "

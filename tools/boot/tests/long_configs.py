@@ -76,7 +76,7 @@ def surprises(snapshot: Snapshot, confined: str) -> list[str]:
     found += [
         f"{t.name} may use {format_cpus(t.allowed)}"
         for t in snapshot.threads
-        if (t.unbound_worker or (t.rescuer and not t.rescuing)) and not t.allowed <= ceiling
+        if (t.resting_rescuer or t.unbound_worker) and not t.allowed <= ceiling
     ]
     # So that nothing passes for being confined because nothing was seen.
     if not snapshot.managed:
