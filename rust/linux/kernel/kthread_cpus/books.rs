@@ -646,6 +646,7 @@ impl<L: List> Books<L> {
                 thread.set_stray(self.strays.len() as u32);
             }
         }
+        // `refine()` has left there where it may run now.
         thread.allow(&self.derived.scratch, Reason::User);
         Ok(())
     }
