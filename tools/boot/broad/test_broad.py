@@ -39,6 +39,7 @@ KCPUS = "/sys/devices/system/cpu/kthread_cpus"
 BOOTS = {
     "plain": f"{COMMON} kcguest.do=live,wait:5,facts",
     "option": f"{COMMON} kthread_cpus=2-3 kcguest.do=live,wait:5,facts",
+    "init": f"{COMMON} kthread_cpus=init,2-3 kcguest.do=live,wait:5,facts",
     "runtime": f"{COMMON} kcguest.do=live,write:{KCPUS}=2-3,wait:5,facts",
 }
 
@@ -148,7 +149,7 @@ def test_everything_is_live(name: str) -> None:
     assert not missing, sorted(names)
 
 
-@pytest.mark.parametrize("name", ["option", "runtime"])
+@pytest.mark.parametrize("name", ["option", "init", "runtime"])
 def test_every_thread_is_accounted_for(name: str) -> None:
     """No thread is outside of the confined CPUs but for those that have a reason."""
     counts, wrong = account(boot(name).last, CONFINED)
@@ -175,6 +176,23 @@ def test_threads_of_programs_are_with_them(name: str) -> None:
     assert {re.sub(r"\d+", "N", thread) for thread, _ in threads} >= {"vhost-N", "iou-sqp-N"}
     for thread, cpus in threads:
         assert parse_cpus(cpus) <= facts.init_allowed, thread
+
+
+@pytest.mark.parametrize("name", BOOTS)
+def test_workers_of_io_uring(name: str) -> None:
+    """Without a choice they have the CPUs of PID 1, and one is kept while its CPUs come and go.
+
+    Mainline adds to the choice what comes online.
+    """
+    facts = boot(name)
+    workers = [line.split(":")[1:] for line in facts.outputs["live"] if line[:7] == "worker:"]
+    unchosen = format_cpus(facts.init_allowed)
+    assert unchosen == ("2-3" if name == "init" else "0-7")
+    assert workers == [
+        ["default", unchosen],
+        ["chosen", "5" if name == "init" else "5-6"],
+        ["unchosen", unchosen],
+    ]
 
 
 @pytest.mark.parametrize("name", BOOTS)

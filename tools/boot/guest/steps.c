@@ -218,7 +218,7 @@ static struct thread *find_thread(int pid)
 /* Reads one; false for what is not a kernel thread, or has just gone. */
 static bool read_thread(int pid, struct thread *thread)
 {
-	char path[64], text[4096], rescuer[64], *at, *end;
+	char path[64], text[4096], name[sizeof(thread->name)], *at, *end;
 
 	memset(thread, 0, sizeof(*thread));
 	thread->pid = pid;
@@ -239,8 +239,8 @@ static bool read_thread(int pid, struct thread *thread)
 	if (!read_file(path, text, sizeof(text)))
 		return false;
 	/* A rescuer has another name while it has other CPUs: both are of one moment. */
-	if (sscanf(text, "Name:\tkworker/R-%63[^\n]", rescuer) == 1)
-		snprintf(thread->name, sizeof(thread->name), "kworker/R-%s", rescuer);
+	if (sscanf(text, "Name:\t%63[^\n]", name) == 1 && !strncmp(name, "kworker/R-", 10))
+		strcpy(thread->name, name);
 	at = strstr(text, "Cpus_allowed_list:");
 	if (!at)
 		return false;
@@ -1173,6 +1173,7 @@ static int wait_for_children(void)
 /* Noise ---------------------------------------------------------------------- */
 
 #define NOISE_FORKS 24
+#define NOISE_HELPERS 8
 #define NOISE_FILES 32
 #define NOISE_BLOCK 65536
 
@@ -1187,15 +1188,28 @@ static int keep_busy(unsigned int value)
 }
 
 /* Processes that come and go at once, and with them what RCU frees for them. */
-static void fork_storm(void)
+static void fork_storm(int count, void (*run)(void))
 {
 	int i;
 
-	for (i = 0; i < NOISE_FORKS; i++)
-		if (!fork())
+	for (i = 0; i < count; i++) {
+		if (!fork()) {
+			run();
 			_exit(0);
-	for (i = 0; i < NOISE_FORKS; i++)
+		}
+	}
+	for (i = 0; i < count; i++)
 		wait(NULL);
+}
+
+static void do_nothing(void)
+{
+}
+
+/* Has the kernel start modprobe, and waits for it. */
+static void want_module(void)
+{
+	mount("none", "/run", "kcnoise", 0, NULL);
 }
 
 /* Files and directories that come and go: RCU callbacks, and work for cgroups. */
@@ -1259,10 +1273,11 @@ static int make_noise(unsigned int rounds)
 	write_file("/proc/sys/vm/dirty_writeback_centisecs", "1");
 	write_file("/proc/sys/kernel/modprobe", "/kc/umh-modprobe");
 	while (!error && rounds--) {
-		fork_storm();
+		fork_storm(NOISE_FORKS, do_nothing);
+		/* One helper alone always finds a CPU that is not busy. */
+		fork_storm(NOISE_HELPERS, want_module);
 		callback_flood();
 		write_back(disk);
-		mount("none", "/run", "kcnoise", 0, NULL);
 		write_file("/proc/kcwork", "run unbound 8");
 		write_file("/proc/kcwork", "run ordered 8");
 		write_file("/proc/kcload", "wake all");
