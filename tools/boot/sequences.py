@@ -350,6 +350,18 @@ AS_MAINLINE = Sequence(
 )
 
 
+# With the option some of what user space asks for leaves only the CPU that goes and comes.
+JUGGLED = Sequence(
+    "juggled",
+    "kthread_cpus=1-3,7",
+    "1-3,7",
+    ("write=/proc/kcload:add~unbound~100", "juggle=100:7"),
+    guest="kcload",
+    before=KCLOAD_MODULE,
+    trace=False,
+)
+
+
 def torture(changes: int, rounds: int, seed: int) -> Sequence:
     """Changes K at random, that often in every round, on the kernel with the checkers."""
     kept = (f"work=keep~{kind}~1" for kind in ("unbound", "ordered", "reclaim", "sysfs"))
@@ -544,5 +556,6 @@ SEQUENCES = [
     ),
     AS_MAINLINE,
     NOISE,
+    JUGGLED,
     torture(changes=100, rounds=2, seed=1),
 ]

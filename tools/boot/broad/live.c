@@ -9,15 +9,12 @@
  * "NAME:STATUS", then its own threads as "thread:NAME:CPUS", and stays, in the
  * background.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <linux/vhost.h>
-#include <sched.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +22,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#define RING_ENTRIES 4
 
 /* Reads exactly as much; 0 or an errno. */
 static int read_all(int fd, void *to, size_t count)
@@ -98,186 +92,40 @@ static int iscsi(const char *target)
 	return response[0] == 0x23 && (response[1] & 0x83) == 0x83 && !response[36] ? 0 : EPROTO;
 }
 
-struct ring {
-	int fd;
-	unsigned int *tail, *array;
+/* A thread that polls for submissions, and one that waits for a pipe. */
+static int uring(void)
+{
+	struct io_uring_params params = { .flags = IORING_SETUP_SQPOLL, .sq_thread_idle = 1 };
 	struct io_uring_sqe *entries;
-};
-
-static int open_ring(unsigned int flags, struct ring *ring)
-{
-	struct io_uring_params params = { .flags = flags, .sq_thread_idle = 1 };
-	char *queue;
-
-	ring->fd = syscall(__NR_io_uring_setup, RING_ENTRIES, &params);
-	if (ring->fd < 0)
-		return errno;
-	queue = mmap(NULL, params.sq_off.array + RING_ENTRIES * sizeof(int),
-		     PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, IORING_OFF_SQ_RING);
-	ring->entries = mmap(NULL, RING_ENTRIES * sizeof(*ring->entries), PROT_READ | PROT_WRITE,
-			     MAP_SHARED, ring->fd, IORING_OFF_SQES);
-	if (queue == MAP_FAILED || ring->entries == MAP_FAILED)
-		return errno;
-	ring->tail = (unsigned int *)(queue + params.sq_off.tail);
-	ring->array = (unsigned int *)(queue + params.sq_off.array);
-	return 0;
-}
-
-/* Begins to read from a pipe that stays empty, so that a worker has to wait. */
-static int start_read(struct ring *ring)
-{
-	const unsigned int tail = *ring->tail, at = tail % RING_ENTRIES;
+	unsigned int *tail, *array;
 	static char byte;
-	int pipes[2];
+	int fd, pipes[2];
+	char *ring;
 
-	if (pipe(pipes))
+	fd = syscall(__NR_io_uring_setup, 4, &params);
+	if (fd < 0 || pipe(pipes))
 		return errno;
-	ring->entries[at] = (struct io_uring_sqe) {
+	ring = mmap(NULL, params.sq_off.array + 4 * sizeof(int), PROT_READ | PROT_WRITE,
+		    MAP_SHARED, fd, IORING_OFF_SQ_RING);
+	entries = mmap(NULL, 4 * sizeof(*entries), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		       IORING_OFF_SQES);
+	if (ring == MAP_FAILED || entries == MAP_FAILED)
+		return errno;
+
+	entries[0] = (struct io_uring_sqe) {
 		.opcode = IORING_OP_READ,
 		.flags = IOSQE_ASYNC,
 		.fd = pipes[0],
 		.addr = (unsigned long)&byte,
 		.len = 1,
 	};
-	ring->array[at] = at;
-	__atomic_store_n(ring->tail, tail + 1, __ATOMIC_RELEASE);
-	if (syscall(__NR_io_uring_enter, ring->fd, 1, 0, IORING_ENTER_SQ_WAKEUP, NULL, 0) < 0)
+	tail = (unsigned int *)(ring + params.sq_off.tail);
+	array = (unsigned int *)(ring + params.sq_off.array);
+	array[0] = 0;
+	__atomic_store_n(tail, 1, __ATOMIC_RELEASE);
+	if (syscall(__NR_io_uring_enter, fd, 1, 0, IORING_ENTER_SQ_WAKEUP, NULL, 0) < 0)
 		return errno;
 	return 0;
-}
-
-/* A thread that polls for submissions, and a worker of it. */
-static int uring(void)
-{
-	struct ring ring;
-
-	return open_ring(IORING_SETUP_SQPOLL, &ring) ?: start_read(&ring);
-}
-
-/* Reads name and CPUs of a thread of this process. */
-static bool read_thread(int tid, char name[64], char cpus[256])
-{
-	char path[64], line[256];
-	FILE *status;
-	int found = 0;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
-	status = fopen(path, "r");
-	while (status && fgets(line, sizeof(line), status))
-		found += sscanf(line, "Name:\t%63[^\n]", name) == 1 ||
-			 sscanf(line, "Cpus_allowed_list:\t%255[^\n]", cpus) == 1;
-	if (status)
-		fclose(status);
-	return found == 2;
-}
-
-/* Calls for each thread of this process, as long as that returns false. */
-static bool any_thread(bool (*call)(int tid, const char *name, const char *cpus, void *data),
-		       void *data)
-{
-	DIR *tasks = opendir("/proc/self/task");
-	char name[64], cpus[256];
-	struct dirent *task;
-	bool found = false;
-
-	while (tasks && !found && (task = readdir(tasks)))
-		if (task->d_name[0] != '.' && read_thread(atoi(task->d_name), name, cpus))
-			found = call(atoi(task->d_name), name, cpus, data);
-	if (tasks)
-		closedir(tasks);
-	return found;
-}
-
-struct new_worker {
-	const char *when;
-	int last;
-};
-
-static bool tell_new_worker(int tid, const char *name, const char *cpus, void *data)
-{
-	struct new_worker *worker = data;
-
-	if (strncmp(name, "iou-wrk-", 8) || tid <= worker->last)
-		return false;
-	printf("worker:%s:%s\n", worker->when, cpus);
-	worker->last = tid;
-	return true;
-}
-
-/* Has a worker made and tells its CPUs, which it has before it takes this name. */
-static int tell_worker(struct ring *ring, struct new_worker *worker, const char *when)
-{
-	int tries = 100, error = start_read(ring);
-
-	worker->when = when;
-	while (!error && !any_thread(tell_new_worker, worker)) {
-		if (!--tries)
-			return ETIMEDOUT;
-		usleep(100 * 1000);
-	}
-	return error;
-}
-
-static int switch_cpu(int cpu)
-{
-	char path[64];
-	int value, fd, error = 0;
-
-	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", cpu);
-	for (value = '0'; value <= '1' && !error; value++) {
-		fd = open(path, O_WRONLY);
-		if (fd < 0 || write(fd, &value, 1) != 1)
-			error = errno;
-		close(fd);
-	}
-	return error;
-}
-
-static int choose(struct ring *ring, const cpu_set_t *cpus)
-{
-	const int what = cpus ? IORING_REGISTER_IOWQ_AFF : IORING_UNREGISTER_IOWQ_AFF;
-
-	return syscall(__NR_io_uring_register, ring->fd, what, cpus, cpus ? sizeof(*cpus) : 0) ?
-	       errno : 0;
-}
-
-/*
- * The CPUs of workers: those that they get, and after others were chosen, and one of
- * them and another one have gone and come; and again when there is no choice any more.
- * A worker that is there keeps what it has.
- */
-static int uring_chosen(void)
-{
-	struct new_worker worker = { };
-	struct ring ring;
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(5, &cpus);
-	return open_ring(0, &ring) ?:
-	       tell_worker(&ring, &worker, "default") ?:
-	       choose(&ring, &cpus) ?: switch_cpu(5) ?: switch_cpu(6) ?:
-	       tell_worker(&ring, &worker, "chosen") ?:
-	       choose(&ring, NULL) ?:
-	       tell_worker(&ring, &worker, "unchosen");
-}
-
-/* Its threads go with it. */
-static int in_child(int (*run)(void))
-{
-	pid_t child;
-	int status;
-
-	fflush(stdout);
-	child = fork();
-	if (!child) {
-		status = run();
-		fflush(stdout);
-		_exit(status);
-	}
-	if (child < 0 || waitpid(child, &status, 0) != child)
-		return errno;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 }
 
 static int vhost(void)
@@ -287,12 +135,29 @@ static int vhost(void)
 	return fd < 0 || ioctl(fd, VHOST_SET_OWNER) ? errno : 0;
 }
 
-static bool tell_thread(int tid, const char *name, const char *cpus, void *data)
+static void tell_threads(void)
 {
-	(void)tid;
-	(void)data;
-	printf("thread:%s:%s\n", name, cpus);
-	return false;
+	char path[300], line[256], name[64] = "", *list;
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *task;
+	FILE *status;
+
+	while (tasks && (task = readdir(tasks))) {
+		if (task->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", task->d_name);
+		status = fopen(path, "r");
+		while (status && fgets(line, sizeof(line), status)) {
+			line[strcspn(line, "\n")] = 0;
+			if (!strncmp(line, "Name:\t", 6))
+				snprintf(name, sizeof(name), "%.60s", line + 6);
+			list = line + strlen("Cpus_allowed_list:\t");
+			if (!strncmp(line, "Cpus_allowed_list:\t", list - line))
+				printf("thread:%s:%s\n", name, list);
+		}
+		if (status)
+			fclose(status);
+	}
 }
 
 int main(int argc, char **argv)
@@ -301,11 +166,10 @@ int main(int argc, char **argv)
 		return 2;
 	printf("iscsi_login:%d\n", iscsi(argv[1]));
 	printf("vhost:%d\n", vhost());
-	printf("uring_chosen:%d\n", in_child(uring_chosen));
 	printf("uring:%d\n", uring());
 	/* The worker is made by the thread that polls. */
 	sleep(1);
-	any_thread(tell_thread, NULL);
+	tell_threads();
 	fclose(stdout);
 	pause();
 	return 0;

@@ -179,23 +179,6 @@ def test_threads_of_programs_are_with_them(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOOTS)
-def test_workers_of_io_uring(name: str) -> None:
-    """Without a choice they have the CPUs of PID 1, and one is kept while its CPUs come and go.
-
-    Mainline adds to the choice what comes online.
-    """
-    facts = boot(name)
-    workers = [line.split(":")[1:] for line in facts.outputs["live"] if line[:7] == "worker:"]
-    unchosen = format_cpus(facts.init_allowed)
-    assert unchosen == ("2-3" if name == "init" else "0-7")
-    assert workers == [
-        ["default", unchosen],
-        ["chosen", "5" if name == "init" else "5-6"],
-        ["unchosen", unchosen],
-    ]
-
-
-@pytest.mark.parametrize("name", BOOTS)
 def test_the_kernel_is_content(name: str) -> None:
     """It has not warned, and of errors there are those that come without the option as well."""
     facts = boot(name)

@@ -239,6 +239,14 @@ do_selftest() {
 	return $status
 }
 
+# uring: where io_uring has threads for a process
+do_uring() {
+	local status=0
+	/kc/uring >/run/uring 2>&1 || status=$?
+	output_of uring /run/uring
+	return $status
+}
+
 # tool:ARGUMENT~ARGUMENT...: the program kthread-cpus, and what it prints
 do_tool() {
 	local IFS='~' status=0 name=$1

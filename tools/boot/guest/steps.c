@@ -29,6 +29,9 @@
  *	noise=ROUNDS:LIST            busy loops on these CPUs, and on the others a
  *	                             load that gives the kernel much to do; what it
  *	                             did on which CPU is counted
+ *	juggle=COUNT:CPU             takes the CPU off and on COUNT times, while threads of
+ *	                             the module are woken and sched_setaffinity() sends
+ *	                             them to it and away, until they may be anywhere
  *	torture=CHANGES:SEED         writes random CPUs to the file kthread_cpus that
  *	                             often, while all else moves
  *
@@ -38,7 +41,7 @@
  * flight. The clock only counts, so that events of all CPUs have an order. If the
  * first step is "notrace", none of this is looked at.
  *
- * One process does all of it, noise and torture aside: what forks would disturb
+ * One process does all of it, the last three aside: what forks would disturb
  * what is looked at.
  */
 #define _GNU_SOURCE
@@ -1311,6 +1314,62 @@ static int step_noise(const char *arg)
 	return wait_for_children();
 }
 
+/* Juggle --------------------------------------------------------------------- */
+
+static void place_load(cpus_t cpus)
+{
+	size_t i;
+
+	for (i = 0; i < thread_count; i++)
+		if (threads[i].here && !threads[i].bound && !strncmp(threads[i].name, "kcload-", 7))
+			place(threads[i].pid, cpus);
+}
+
+/* Each time to another pair of CPUs, or they would stay where they are. */
+static int keep_placing(unsigned int cpu)
+{
+	const cpus_t others = read_cpus(CPUS "/possible") & ~((cpus_t)1 << cpu);
+	cpus_t left = 0;
+
+	while (!shared->stopping) {
+		left = left ?: others;
+		place_load((cpus_t)1 << cpu | (left & -left));
+		left &= left - 1;
+	}
+	place_load(others | (cpus_t)1 << cpu);
+	return 0;
+}
+
+static int keep_waking(unsigned int value)
+{
+	int error = 0;
+
+	(void)value;
+	while (!error && !shared->stopping)
+		error = write_file("/proc/kcload", "wake all");
+	return error;
+}
+
+static int step_juggle(const char *arg)
+{
+	const char *colon = strchr(arg, ':');
+	int error = 0, left = atoi(arg), cpu, other;
+
+	if (!colon)
+		die("juggle=%s: not COUNT:CPU", arg);
+	cpu = atoi(colon + 1);
+	look_at_threads();
+	start_child(keep_placing, cpu, 0);
+	start_child(keep_waking, 0, 0);
+	while (!error && left--) {
+		error = switch_cpu(cpu, false);
+		error = error ?: switch_cpu(cpu, true);
+	}
+	shared->stopping = true;
+	other = wait_for_children();
+	return error ?: other;
+}
+
 /* Torture -------------------------------------------------------------------- */
 
 /* Each child has its own random numbers, which the seed determines. */
@@ -1669,6 +1728,8 @@ static int run_simple(const char *name, const char *arg)
 		return start_helpers(arg);
 	if (!strcmp(name, "noise"))
 		return step_noise(arg);
+	if (!strcmp(name, "juggle"))
+		return step_juggle(arg);
 	if (!strcmp(name, "torture"))
 		return step_torture(arg);
 	if (!strcmp(name, "present"))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import CpuSet, Facts, Step, new_complaints, parse_cpus
+from facts import COMPLAINT, CpuSet, Facts, Step, new_complaints, parse_cpus
 from moves import surprises
 from scenarios import Boot
-from sequences import AS_MAINLINE, LONGEST_COMMAND_LINE, NOISE, SEQUENCES, Sequence
+from sequences import AS_MAINLINE, JUGGLED, LONGEST_COMMAND_LINE, NOISE, SEQUENCES, Sequence
 from vm import BASE_APPEND
 
 if TYPE_CHECKING:
@@ -51,6 +51,14 @@ def placed(step: Step) -> dict[str, list[CpuSet]]:
         if thread.name.partition("/")[0] in PLACED:
             found.setdefault(thread.name, []).append(thread.allowed & step.online)
     return found
+
+
+@pytest.mark.parametrize("sequence", [JUGGLED], ids=["juggled"])
+def test_juggled(sequence: Sequence, boots: Boots) -> None:
+    """No kthread is left behind on a CPU that goes, also without the option."""
+    for boot in (sequence.boot, sequence.reference):
+        complaints = boots.facts(boot).complaints()
+        assert [text for text in complaints if COMPLAINT.search(text)] == []
 
 
 @pytest.mark.parametrize("sequence", [NOISE], ids=["noise"])

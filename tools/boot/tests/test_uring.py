@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The threads of io_uring keep to the CPUs of PID 1 with kthread_cpus=init, and only then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import new_complaints
+from scenarios import Boot
+from vm import Machine
+
+if TYPE_CHECKING:
+    from conftest import Boots
+
+# In the order of guest/uring.c: what it is, where it is without the flag, and with it.
+THREADS = (
+    ("poller", "0-7", "2-3"),
+    ("its-worker", "0-7", "2-3"),
+    ("poller-on-chosen", "5", "5"),
+    ("its-worker", "0-7", "2-3"),
+    ("its-unchosen", "0-7", "2-3"),
+    ("worker", "0-7", "2-3"),
+    # Mainline adds what comes online to what was chosen.
+    ("chosen", "5-6", "5"),
+    ("unchosen", "0-7", "2-3"),
+    ("task", "0-7", "4-5"),
+)
+
+
+def _boot(config: str, words: str) -> Boot:
+    return Boot(config, Machine(), f"{words} kcguest.do=uring,facts".strip())
+
+
+PLAIN = _boot("off", "")
+
+
+@pytest.mark.parametrize(
+    ("boot", "confined"),
+    [
+        pytest.param(PLAIN, False, id="off"),
+        pytest.param(_boot("on", "kthread_cpus=kthread,wq,umh,irq,2-3"), False, id="not-init"),
+        pytest.param(_boot("on", "kthread_cpus=init,2-3"), True, id="init"),
+    ],
+)
+def test_threads(boot: Boot, confined: bool, boots: Boots) -> None:
+    """Each is where it would be in mainline, or where its process may be."""
+    facts = boots.facts(boot)
+    assert facts.outputs["uring"] == [
+        f"{what}:{inside if confined else anywhere}" for what, anywhere, inside in THREADS
+    ]
+    assert not facts.failed_actions
+    assert not new_complaints(facts, boots.facts(PLAIN))
