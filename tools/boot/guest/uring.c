@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -23,6 +24,8 @@
 #define OTHER 6
 #define TRIES 600
 #define PAUSE_US 100000
+/* Nobody writes to it: who opens it to read has to wait. */
+#define FIFO "/run/uring.fifo"
 
 struct ring {
 	int fd;
@@ -102,24 +105,21 @@ static int newest_thread(const char *prefix, char cpus[256])
 }
 
 /*
- * Has one more worker made, for a pipe that stays empty. It has its CPUs before it runs,
- * and takes its name then.
+ * Has one more worker made, as all that there are wait. It has its CPUs before it runs, and
+ * takes its name then.
  */
 static void tell_worker(const char *what, const struct ring *ring)
 {
 	char cpus[256];
 	const int last = newest_thread("iou-wrk-", cpus);
-	static char byte;
-	int pipes[2], tries = TRIES;
+	int tries = TRIES;
 
-	if (pipe(pipes))
-		die("pipe: %s", strerror(errno));
 	submit(ring, (struct io_uring_sqe) {
-		.opcode = IORING_OP_READ,
+		.opcode = IORING_OP_OPENAT,
 		.flags = IOSQE_ASYNC,
-		.fd = pipes[0],
-		.addr = (unsigned long)&byte,
-		.len = 1,
+		.fd = AT_FDCWD,
+		.addr = (unsigned long)FIFO,
+		.open_flags = O_RDONLY,
 	}, 0);
 	while (newest_thread("iou-wrk-", cpus) <= last) {
 		if (!--tries)
@@ -211,6 +211,8 @@ int main(void)
 	int status = 0;
 	size_t i;
 
+	if (mkfifo(FIFO, 0600) && errno != EEXIST)
+		die("%s: %s", FIFO, strerror(errno));
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	/* The threads go with their process. */
 	for (i = 0; i < sizeof(processes) / sizeof(*processes) && !status; i++) {
