@@ -1277,7 +1277,7 @@ static int make_noise(unsigned int rounds)
 	write_file("/proc/sys/kernel/modprobe", "/kc/umh-modprobe");
 	while (!error && rounds--) {
 		fork_storm(NOISE_FORKS, do_nothing);
-		/* One helper alone always finds a CPU that is not busy. */
+		/* One helper alone mostly finds a CPU that is not busy. */
 		fork_storm(NOISE_HELPERS, want_module);
 		callback_flood();
 		write_back(disk);
