@@ -39,7 +39,6 @@ KCPUS = "/sys/devices/system/cpu/kthread_cpus"
 BOOTS = {
     "plain": f"{COMMON} kcguest.do=live,wait:5,facts",
     "option": f"{COMMON} kthread_cpus=2-3 kcguest.do=live,wait:5,facts",
-    "init": f"{COMMON} kthread_cpus=init,2-3 kcguest.do=live,wait:5,facts",
     "runtime": f"{COMMON} kcguest.do=live,write:{KCPUS}=2-3,wait:5,facts",
 }
 
@@ -149,7 +148,7 @@ def test_everything_is_live(name: str) -> None:
     assert not missing, sorted(names)
 
 
-@pytest.mark.parametrize("name", ["option", "init", "runtime"])
+@pytest.mark.parametrize("name", ["option", "runtime"])
 def test_every_thread_is_accounted_for(name: str) -> None:
     """No thread is outside of the confined CPUs but for those that have a reason."""
     counts, wrong = account(boot(name).last, CONFINED)

@@ -1322,7 +1322,7 @@ static void place_load(cpus_t cpus)
 
 	for (i = 0; i < thread_count; i++)
 		if (threads[i].here && !threads[i].bound && !strncmp(threads[i].name, "kcload-", 7))
-			place(threads[i].pid, cpus);
+			shared->placed += !place(threads[i].pid, cpus);
 }
 
 /* Each time to another pair of CPUs, or they would stay where they are. */
@@ -1367,6 +1367,8 @@ static int step_juggle(const char *arg)
 	}
 	shared->stopping = true;
 	other = wait_for_children();
+	snprintf(result, sizeof(result), "placed=%u", shared->placed);
+	shared->placed = 0;
 	return error ?: other;
 }
 
