@@ -55,7 +55,7 @@ help:
 	@echo '  CHANGES=10000      how often the list is changed, or FOR=10m; SEED=1 chooses the random numbers;'
 	@echo '                     CONFIG=kcsan takes the kernel that looks for data races'
 	@echo 'Variables of make fuzz:'
-	@echo '  FOR=60s            how long'
+	@echo '  FOR=60s            how long, or RUNS=N how many executions'
 	@echo 'Variables of make bench:'
 	@echo '  IMAGES=1           images of each kernel that differ only in layout; 5 for the limits'
 	@echo '  COUNTS=0,64,...    numbers of managed kthreads; ROUNDS=2000 and REPEAT=3 of what is timed'

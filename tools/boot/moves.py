@@ -45,7 +45,7 @@ RANDOM = ("torture",)
 WORKQUEUE_MASK = re.compile(r"/sys/devices/virtual/workqueue/cpumask:([0-9a-f,]+)")
 # More of the same says nothing new.
 MOST_OF_A_KIND = 12
-CPUSET_CPUS = re.compile(r"@(\w+)/cpuset\.cpus:([0-9,-]+)")
+CPUSET_CPUS = re.compile(r"@(\w+)/cpuset\.cpus:([0-9,-]*)")
 # The process that a step starts: no kernel thread.
 CHILD = "child"
 
@@ -182,6 +182,9 @@ class Placed:
         name, _, value = step.arg.partition(":")
         if step.name == "write" and (match := CPUSET_CPUS.fullmatch(step.arg)):
             self.cpus[match[1]] = parse_cpus(match[2])
+            if not match[2]:
+                # Nobody has chosen any now.
+                del self.cpus[match[1]]
         if step.status:
             return
         if step.name == "affinity":
@@ -359,7 +362,10 @@ def processes(rules: Rules, facts: Facts) -> Iterator[str]:
                 continue
             expected = old
             moved = name == CHILD and (
-                old is None or old_group != placed.member.get(name) or name in step.arg
+                old is None
+                or old_group != placed.member.get(name)
+                or name in step.arg
+                or step.arg.startswith(f"@{old_group}/cpuset.cpus:")
             )
             if moved or step.isolated != before.isolated:
                 expected = process_cpus(rules, placed, name, step)

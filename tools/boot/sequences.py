@@ -171,6 +171,13 @@ CPUSETS = (
     *dissolve("a"),
     "cpuset=child:k",
     "cpuset=child:u",
+    # CPUs are chosen, and that is taken back: the same ones, some, and all at once.
+    "write=@u/cpuset.cpus:0-7",
+    "write=@u/cpuset.cpus:",
+    "write=@u/cpuset.cpus:4-5",
+    "write=@u/cpuset.cpus:0-7",
+    "write=@u/cpuset.cpus:4-5",
+    "write=@u/cpuset.cpus:",
     "cpuset=child:k",
     "rmdir=@u",
     "cpuset=child:@",

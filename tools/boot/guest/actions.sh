@@ -140,6 +140,12 @@ do_affinity() {
 	return 2
 }
 
+enable_cpusets() {
+	mkdir -p /sys/fs/cgroup
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+	echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control
+}
+
 # isolate:LIST: a partition of its own for these CPUs; isolate: its end
 do_isolate() {
 	local group=/sys/fs/cgroup/isolated
@@ -147,9 +153,7 @@ do_isolate() {
 		rmdir $group
 		return
 	fi
-	mkdir -p /sys/fs/cgroup
-	mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
-	echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control &&
+	enable_cpusets &&
 		mkdir $group &&
 		echo "$1" >$group/cpuset.cpus &&
 		echo isolated >$group/cpuset.cpus.partition
@@ -172,8 +176,7 @@ do_debugger() {
 # steps:STEP;STEP...: changes of CPUs and what becomes of the kernel threads, see steps.c
 do_steps() {
 	mount -t tracefs tracefs /sys/kernel/tracing
-	mount -t cgroup2 cgroup2 /sys/fs/cgroup
-	echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control
+	enable_cpusets
 	local IFS=';'
 	set -f
 	# shellcheck disable=SC2086
@@ -193,9 +196,7 @@ do_faults() {
 	set -- $1
 	set +f
 	unset IFS
-	mkdir -p /sys/fs/cgroup
-	mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
-	echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control || return
+	enable_cpusets || return
 	/kc/faults "$@" >/run/faults 2>&1 || status=$?
 	output_of faults /run/faults
 	return $status
@@ -242,6 +243,7 @@ do_selftest() {
 # uring: where io_uring has threads for a process
 do_uring() {
 	local status=0
+	enable_cpusets || return
 	/kc/uring >/run/uring 2>&1 || status=$?
 	output_of uring /run/uring
 	return $status

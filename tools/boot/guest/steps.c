@@ -1697,7 +1697,8 @@ static int run_simple(const char *name, const char *arg)
 
 	if (!strcmp(name, "write")) {
 		value = split(name, arg, path, sizeof(path));
-		return write_file(path, value);
+		/* Nothing at all is not even seen. */
+		return write_file(path, *value ? value : "\n");
 	}
 	if (!strcmp(name, "background")) {
 		value = split(name, arg, path, sizeof(path));

@@ -4,8 +4,9 @@
  *
  *	uring
  *
- * These processes have not chosen their CPUs, but for "task", which is on CPUs 4 and 5.
- * It takes CPUs 5 and 6 offline, and online again.
+ * These processes have not chosen their CPUs, but for "task", which is on CPUs 4 and 5, and
+ * "late-task", which goes there when it has its ring. CPUs 5 and 6 go offline, and online
+ * again. Needs cgroup v2 with the controller cpuset enabled.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -26,6 +27,7 @@
 #define PAUSE_US 100000
 /* Nobody writes to it: who opens it to read has to wait. */
 #define FIFO "/run/uring.fifo"
+#define GROUP "/sys/fs/cgroup/uring"
 
 struct ring {
 	int fd;
@@ -171,6 +173,19 @@ static void poller_on_chosen(void)
 	tell_worker("its-unchosen", &ring);
 }
 
+/* It goes to another cgroup with the same CPUs, which is no reason to leave what was chosen. */
+static void poller_in_group(void)
+{
+	const struct ring ring = open_ring(IORING_SETUP_SQPOLL | IORING_SETUP_SQ_AFF);
+	int error = mkdir(GROUP, 0755) ? errno : 0;
+
+	submit(&ring, (struct io_uring_sqe) { .opcode = IORING_OP_NOP }, 1);
+	error = error ?: write_file(GROUP "/cgroup.procs", "0");
+	if (error)
+		die("%s: %s", GROUP, strerror(error));
+	tell_poller("poller-in-group", &ring);
+}
+
 /*
  * A worker that is there keeps what it has, so each look is at a new one; and none of them
  * has to leave the chosen CPU as that goes.
@@ -191,9 +206,8 @@ static void workers(void)
 	tell_worker("unchosen", &ring);
 }
 
-static void task(void)
+static void go_to_4_and_5(void)
 {
-	struct ring ring;
 	cpu_set_t cpus;
 
 	CPU_ZERO(&cpus);
@@ -201,13 +215,30 @@ static void task(void)
 	CPU_SET(5, &cpus);
 	if (sched_setaffinity(0, sizeof(cpus), &cpus))
 		die("sched_setaffinity: %s", strerror(errno));
+}
+
+static void task(void)
+{
+	struct ring ring;
+
+	go_to_4_and_5();
 	ring = open_ring(0);
 	tell_worker("task", &ring);
 }
 
+static void late_task(void)
+{
+	const struct ring ring = open_ring(0);
+
+	go_to_4_and_5();
+	tell_worker("late-task", &ring);
+}
+
 int main(void)
 {
-	static void (*const processes[])(void) = { poller, poller_on_chosen, workers, task };
+	static void (*const processes[])(void) = {
+		poller, poller_on_chosen, poller_in_group, workers, task, late_task,
+	};
 	int status = 0;
 	size_t i;
 

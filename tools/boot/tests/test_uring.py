@@ -21,12 +21,14 @@ THREADS = (
     ("poller-on-chosen", "5", "5"),
     ("its-worker", "0-7", "2-3"),
     ("its-unchosen", "0-7", "2-3"),
+    ("poller-in-group", "5", "5"),
     ("worker", "0-7", "2-3"),
     # Mainline adds what comes online to what was chosen.
     ("chosen", "5-6", "5"),
     ("unchosen", "0-7", "2-3"),
     # What a process has chosen limits them in mainline, too.
     ("task", "4-5", "4-5"),
+    ("late-task", "4-5", "4-5"),
 )
 
 

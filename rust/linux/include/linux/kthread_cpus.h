@@ -63,7 +63,7 @@ struct kthread_affinity {
  * @KTHREAD_AFFINITY_CREATED: it is new
  * @KTHREAD_AFFINITY_PREFERRED: kthread_affine_preferred()
  * @KTHREAD_AFFINITY_UPDATED: kthread_affine_preferred_update()
- * @KTHREAD_AFFINITY_USER: sched_setaffinity(), or kthread_set_cpus_allowed()
+ * @KTHREAD_AFFINITY_USER: sched_setaffinity(), a cpuset, or kthread_set_cpus_allowed()
  * @KTHREAD_AFFINITY_ONLINE: a CPU has come online
  * @KTHREAD_AFFINITY_OFFLINE: a CPU is about to go offline
  * @KTHREAD_AFFINITY_NODES: the CPUs of the nodes were read

@@ -540,6 +540,7 @@ impl<L: List> Books<L> {
         }
         self.unstray(thread, spare);
         self.part(thread, spare);
+        thread.set_entry(0);
     }
 
     /// Gives `thread` the mask of `spare` as its preference, if it has none but that for a node,
@@ -855,6 +856,9 @@ impl<L: List> Books<L> {
     }
 
     /// Takes `thread` out of its entry, and the entry out of use if it was the last.
+    ///
+    /// The thread remembers it until it is in another: it is 0 only for who is not in the books, as
+    /// that is asked without the lock.
     fn part(&mut self, thread: L::Thread, spare: &mut Spare<L>) {
         let id = thread.entry();
         let has_mask = self.has_mask(id);
@@ -867,7 +871,6 @@ impl<L: List> Books<L> {
         } else {
             entry.strays -= 1;
         }
-        thread.set_entry(0);
 
         if has_mask && entry.is_unused() {
             let Self { entries, order, .. } = self;

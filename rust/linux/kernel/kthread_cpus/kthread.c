@@ -86,7 +86,7 @@ void kthread_affinity_allow(struct kthread_affinity *affinity,
 
 	trace_kthread_affinity(p, allowed, reason);
 
-	/* Cannot fail but for a CPU that goes away now, and then it is redone. */
+	/* Cannot fail: before that CPU becomes inactive, its callback needs the lock. */
 	set_cpus_allowed_ptr(p, allowed);
 }
 
@@ -276,7 +276,7 @@ static int kthreads_online_cpu(unsigned int cpu)
 	return 0;
 }
 
-/* Whom this was the last CPU for, leaves. */
+/* Whom this was the last CPU for, gets others. */
 static int kthreads_offline_cpu(unsigned int cpu)
 {
 	kthread_books_change(KTHREAD_AFFINITY_OFFLINE);
