@@ -154,6 +154,7 @@ def test_every_thread_is_accounted_for(name: str) -> None:
     counts, wrong = account(boot(name).last, CONFINED)
     print(dict(counts))
     assert not wrong
+    assert sum(counts.values()) > 200
     assert counts["managed"] > 40
     assert counts["rescuer"] > 10
     assert counts["unbound worker"] > 0
