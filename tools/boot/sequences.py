@@ -178,6 +178,9 @@ CPUSETS = (
     "write=@u/cpuset.cpus:0-7",
     "write=@u/cpuset.cpus:4-5",
     "write=@u/cpuset.cpus:",
+    # That is only for the partition that it may become.
+    "write=@u/cpuset.cpus.exclusive:6-7",
+    "write=@u/cpuset.cpus.exclusive:",
     "cpuset=child:k",
     "rmdir=@u",
     "cpuset=child:@",

@@ -4,13 +4,15 @@
  *
  *	uring
  *
- * These processes have not chosen their CPUs, but for "task", which is on CPUs 4 and 5, and
- * "late-task", which goes there when it has its ring. CPUs 5 and 6 go offline, and online
- * again. Needs cgroup v2 with the controller cpuset enabled.
+ * These processes have not chosen their CPUs, but for "task", which is on CPUs 4 and 5,
+ * "late-task", which goes there when it has its ring, and a thread of another one. CPUs 5 and
+ * 6 go offline, and online again, and CPU 7 is isolated meanwhile. Needs cgroup v2 with the
+ * controller cpuset enabled.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <linux/io_uring.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -28,6 +30,7 @@
 /* Nobody writes to it: who opens it to read has to wait. */
 #define FIFO "/run/uring.fifo"
 #define GROUP "/sys/fs/cgroup/uring"
+#define PARTITION "/sys/fs/cgroup/uring-partition"
 
 struct ring {
 	int fd;
@@ -173,17 +176,28 @@ static void poller_on_chosen(void)
 	tell_worker("its-unchosen", &ring);
 }
 
-/* It goes to another cgroup with the same CPUs, which is no reason to leave what was chosen. */
+/*
+ * It goes to another cgroup with the same CPUs, which is no reason to leave what was chosen.
+ * That a partition takes one of these is one in mainline, but none to go to other CPUs.
+ */
 static void poller_in_group(void)
 {
 	const struct ring ring = open_ring(IORING_SETUP_SQPOLL | IORING_SETUP_SQ_AFF);
-	int error = mkdir(GROUP, 0755) ? errno : 0;
+	int error = mkdir(GROUP, 0755) || mkdir(PARTITION, 0755) ? errno : 0;
 
 	submit(&ring, (struct io_uring_sqe) { .opcode = IORING_OP_NOP }, 1);
 	error = error ?: write_file(GROUP "/cgroup.procs", "0");
 	if (error)
 		die("%s: %s", GROUP, strerror(error));
 	tell_poller("poller-in-group", &ring);
+
+	error = write_file(PARTITION "/cpuset.cpus", "7");
+	error = error ?: write_file(PARTITION "/cpuset.cpus.partition", "isolated");
+	if (error)
+		die("%s: %s", PARTITION, strerror(error));
+	tell_poller("poller-and-partition", &ring);
+	if (rmdir(PARTITION))
+		die("%s: %s", PARTITION, strerror(errno));
 }
 
 /*
@@ -234,10 +248,33 @@ static void late_task(void)
 	tell_worker("late-task", &ring);
 }
 
+/* What a thread has chosen holds for its poller, and for the workers of that. */
+static void *choosing_thread(void *unused)
+{
+	struct ring ring;
+
+	(void)unused;
+	go_to_4_and_5();
+	ring = open_ring(IORING_SETUP_SQPOLL);
+	tell_poller("thread-poller", &ring);
+	tell_worker("thread-worker", &ring);
+	return NULL;
+}
+
+static void threads(void)
+{
+	pthread_t thread;
+	int error = pthread_create(&thread, NULL, choosing_thread, NULL);
+
+	error = error ?: pthread_join(thread, NULL);
+	if (error)
+		die("thread: %s", strerror(error));
+}
+
 int main(void)
 {
 	static void (*const processes[])(void) = {
-		poller, poller_on_chosen, poller_in_group, workers, task, late_task,
+		poller, poller_on_chosen, poller_in_group, workers, task, late_task, threads,
 	};
 	int status = 0;
 	size_t i;

@@ -22,6 +22,8 @@ THREADS = (
     ("its-worker", "0-7", "2-3"),
     ("its-unchosen", "0-7", "2-3"),
     ("poller-in-group", "5", "5"),
+    # Mainline gives it all that its cgroup has then.
+    ("poller-and-partition", "0-6", "0-6"),
     ("worker", "0-7", "2-3"),
     # Mainline adds what comes online to what was chosen.
     ("chosen", "5-6", "5"),
@@ -29,6 +31,8 @@ THREADS = (
     # What a process has chosen limits them in mainline, too.
     ("task", "4-5", "4-5"),
     ("late-task", "4-5", "4-5"),
+    ("thread-poller", "4-5", "4-5"),
+    ("thread-worker", "4-5", "4-5"),
 )
 
 

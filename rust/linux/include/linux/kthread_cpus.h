@@ -50,7 +50,8 @@ void kthread_cpus_check_present(const char *value, const struct cpumask *confine
  * @entry: number of the preference, 0 if it is not in the books
  * @stray: number of the affinity that user space has set, 0 if there is none
  *
- * Zeroed at first. Protected by the lock of the books.
+ * Zeroed at first. Protected by the lock of the books, but whether @entry is 0 may
+ * be read without it by who creates, binds or ends the kthread.
  */
 struct kthread_affinity {
 	struct list_head	node;
@@ -116,7 +117,7 @@ extern unsigned int kthread_cpus_classes;
 
 void __init kthread_cpus_init(void);
 int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class);
-void kthread_cpus_narrow(struct cpumask *cpus);
+void kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus);
 
 /**
  * kthread_cpus_confines - Does kthread_cpus= confine a class of work?
@@ -147,7 +148,8 @@ static inline int kthread_cpus_affine(struct task_struct *p,
 	return 0;
 }
 
-static inline void kthread_cpus_narrow(struct cpumask *cpus) { }
+static inline void kthread_cpus_narrow(struct task_struct *task,
+				       struct cpumask *cpus) { }
 
 #endif /* CONFIG_KTHREAD_CPUS */
 

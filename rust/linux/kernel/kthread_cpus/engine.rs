@@ -116,8 +116,9 @@ impl Thread for Member {
     }
 
     fn set_entry(self, entry: u32) {
-        // SAFETY: By the type invariant, it is valid, and the lock is held.
-        unsafe { (*self.0.as_ptr()).entry = entry };
+        // SAFETY: By the type invariant, it is valid, and the lock is held. Who reads it without
+        // the lock does so with READ_ONCE().
+        unsafe { (&raw mut (*self.0.as_ptr()).entry).write_volatile(entry) };
     }
 
     fn stray(self) -> u32 {

@@ -56,7 +56,7 @@ pid_t kthread_fork(int (*fn)(void *), void *arg, const char *name,
 void kthread_affinity_exit(struct kthread *kthread)
 {
 	/* Only what creates, binds or ends a kthread makes this 0 or not. */
-	if (kthread->affinity.entry)
+	if (READ_ONCE(kthread->affinity.entry))
 		kthread_books_leave(&kthread->affinity);
 }
 

@@ -143,13 +143,18 @@ int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class)
 
 /**
  * kthread_cpus_narrow - Leave out the CPUs that PID 1 is kept away from
- * @cpus: CPUs for a user task that has not chosen any
+ * @task: a user task that has not chosen any
+ * @cpus: CPUs for it
  *
- * Changes nothing if none of the CPUs that would be left is active. May only be
- * called if PID 1 is confined. Any context.
+ * Changes nothing if none of the CPUs that would be left is active, or if @task is a
+ * thread of io_uring for which other CPUs were chosen, which leaves no other trace.
+ * May only be called if PID 1 is confined. Any context.
  */
-void kthread_cpus_narrow(struct cpumask *cpus)
+void kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus)
 {
+	if (task->flags & PF_IO_WORKER &&
+	    !cpumask_subset(&task->cpus_mask, kthread_cpus_of_init))
+		return;
 	if (cpumask_first_and_and(cpus, kthread_cpus_of_init, cpu_active_mask) < nr_cpu_ids)
 		cpumask_and(cpus, cpus, kthread_cpus_of_init);
 }
