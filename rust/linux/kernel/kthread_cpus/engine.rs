@@ -11,8 +11,8 @@
 //!   `wq_pool_attach_mutex`, where these are held,
 //! * before `rcu_read_lock()`, and before the `pi_lock` of a thread and the lock of its runqueue.
 //!
-//! Nothing is allocated while it is held, so that it depends on no memory being freed. But who moves
-//! a thread that has disabled migration waits for it, and with it whoever wants the lock.
+//! Nothing is allocated while it is held, so that it depends on no memory being freed. But who
+//! moves a thread that has disabled migration waits for it, and with it whoever wants the lock.
 //!
 //! # What is true when
 //!
