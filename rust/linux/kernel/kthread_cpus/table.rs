@@ -2,6 +2,8 @@
 
 //! Tables that grow only where it is said, so that nothing is allocated under a lock.
 
+use core::mem::ManuallyDrop;
+
 use kernel::{
     alloc::AllocError,
     prelude::*, //
@@ -11,17 +13,24 @@ use kernel::{
 pub type NoMemory = AllocError;
 
 /// A vector that never allocates by itself.
-pub struct Table<T>(KVVec<T>);
+///
+/// It costs nothing to drop one without room, while a [`KVVec`] asks the allocator even then. Most
+/// calls of the books have several of these.
+pub struct Table<T>(ManuallyDrop<KVVec<T>>);
 
 impl<T> Table<T> {
     /// An empty table without room.
     pub const fn new() -> Self {
-        Self(KVVec::new())
+        Self(ManuallyDrop::new(KVVec::new()))
     }
 
     /// An empty table with room for `room` items. May sleep.
     pub fn with_room(room: usize) -> Result<Self, NoMemory> {
-        KVVec::with_capacity(room, GFP_KERNEL).map(Self)
+        KVVec::with_capacity(room, GFP_KERNEL).map(Self::of)
+    }
+
+    fn of(items: KVVec<T>) -> Self {
+        Self(ManuallyDrop::new(items))
     }
 
     /// How many more items there is room for.
@@ -60,13 +69,22 @@ impl<T> Table<T> {
     /// Moves all items to `to`, as far as there is room for them.
     pub fn move_to(&mut self, to: &mut Self) {
         let count = to.room().min(self.0.len());
-        let mut items = core::mem::take(&mut self.0);
+        let mut items = core::mem::take(&mut *self.0);
 
         for item in items.drain_all().take(count) {
             // There is room for `count` items.
             let _ = to.push(item);
         }
-        self.0 = items;
+        self.0 = ManuallyDrop::new(items);
+    }
+}
+
+impl<T> Drop for Table<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.capacity() > 0 {
+            drop(core::mem::take(&mut *self.0));
+        }
     }
 }
 
@@ -79,7 +97,7 @@ impl<T> Default for Table<T> {
 impl<T: Clone> Table<T> {
     /// A table of `count` times `item`. May sleep.
     pub fn filled(item: T, count: usize) -> Result<Self, NoMemory> {
-        KVVec::from_elem(item, count, GFP_KERNEL).map(Self)
+        KVVec::from_elem(item, count, GFP_KERNEL).map(Self::of)
     }
 }
 
