@@ -198,8 +198,9 @@ not depend on the number of threads, and hardly on that of the CPUs. If all have
 grow with their number, the series a little less. The step grows with the number of distinct
 preferences, too; with 16 of them on 16 CPUs, 512 of the threads prefer no CPU but the one that
 comes, and are moved. A CPU that goes offline has a step of its own, for what mainline leaves to
-the scheduler. To create, run and stop a thread costs less, as it is placed before it runs for the
-first time.
+the scheduler. To create, run and stop a thread on a node costs less, as it is placed before it
+runs for the first time, and with a preferred mask a little more, as the entry for that is looked
+up. There is one CPU then, where it does not depend on who meets whom.
 """
 
 
