@@ -181,10 +181,10 @@ class Placed:
             self.inherited |= dict.fromkeys(new, self.affinity["kthreadd"])
         name, _, value = step.arg.partition(":")
         if step.name == "write" and (match := CPUSET_CPUS.fullmatch(step.arg)):
-            self.cpus[match[1]] = parse_cpus(match[2])
-            if not match[2]:
-                # Nobody has chosen any now.
-                del self.cpus[match[1]]
+            if match[2]:
+                self.cpus[match[1]] = parse_cpus(match[2])
+            else:
+                self.cpus.pop(match[1], None)
         if step.status:
             return
         if step.name == "affinity":

@@ -140,9 +140,13 @@ do_affinity() {
 	return 2
 }
 
-enable_cpusets() {
+mount_cgroups() {
 	mkdir -p /sys/fs/cgroup
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+}
+
+enable_cpusets() {
+	mount_cgroups
 	echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control
 }
 
@@ -227,8 +231,7 @@ do_selftest() {
 	unset IFS
 	name=$1
 	shift
-	mkdir -p /sys/fs/cgroup
-	mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+	mount_cgroups
 	set -- "/selftests/$name" "$@"
 	case $name in
 	*.sh) set -- bash "$@" ;;

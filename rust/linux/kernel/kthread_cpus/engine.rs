@@ -116,8 +116,8 @@ impl Thread for Member {
     }
 
     fn set_entry(self, entry: u32) {
-        // SAFETY: By the type invariant, it is valid, and the lock is held. Who reads it without
-        // the lock does so with READ_ONCE().
+        // SAFETY: By the type invariant, it is valid. Only the books call this, which are only lent
+        // under the lock, so that nobody else writes; who reads it without does so by READ_ONCE().
         unsafe { (&raw mut (*self.0.as_ptr()).entry).write_volatile(entry) };
     }
 
