@@ -320,6 +320,16 @@ kernel_toolchain() {
 	fi
 }
 
+# series_objects DIR: the objects of the C files of the series that the kernel in DIR
+# consists of. Not all that lie there: an earlier configuration may have had more.
+series_objects() {
+	comm -12 <(git -C "$linux" diff --name-only --diff-filter=d base -- '*.c' | sed -n 's/\.c$/.o/p' | sort) \
+		<(cd -- "$1" && {
+			"llvm-ar$llvm_suffix" t vmlinux.a
+			[[ ! -f modules.order ]] || sed 's/\.o$/.mod/' modules.order | xargs -r cat
+		} | sort)
+}
+
 # --- git -------------------------------------------------------------------
 # git am and git commit need a committer. The one of this repository is used;
 # where none is set a neutral one is passed along, and no configuration is touched.

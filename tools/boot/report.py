@@ -373,7 +373,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kernel", type=Path, default=vm.BUILD / "out/on/arch/x86/boot/bzImage")
-    parser.add_argument("--initrd", type=Path, default=vm.BUILD / "initramfs.cpio.gz")
+    parser.add_argument("--initrd", type=Path, default=vm.BUILD / "initramfs.cpio")
     parser.add_argument("--kthread-cpus", default="0-1", help="the option's value (0-1)")
     parser.add_argument("--append", default="", help="more words for the kernel command line")
     parser.add_argument("--smp", default="8", help="CPUs (8)")

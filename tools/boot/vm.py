@@ -546,7 +546,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; see the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kernel", type=Path, required=True)
-    parser.add_argument("--initrd", type=Path, default=BUILD / "initramfs.cpio.gz")
+    parser.add_argument("--initrd", type=Path, default=BUILD / "initramfs.cpio")
     parser.add_argument("--append", default="", help="more words for the kernel command line")
     parser.add_argument("--smp", type=int, default=8, help="CPUs present (8)")
     parser.add_argument("--maxcpus", type=int, default=0, help="CPUs possible (as --smp)")

@@ -9,7 +9,6 @@ one follows the first; a file of it replaces the one before.
 from __future__ import annotations
 
 import argparse
-import gzip
 import re
 import stat
 import subprocess
@@ -67,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     added = archive(entries(args.programs, args.libraries, args.live))
     draft = args.output.with_name(args.output.name + ".new")
-    draft.write_bytes(args.base.read_bytes() + gzip.compress(added, compresslevel=6, mtime=0))
+    draft.write_bytes(args.base.read_bytes() + added)
     draft.replace(args.output)
     return 0
 

@@ -29,7 +29,7 @@ from facts import (
 )
 
 KERNEL = Path(os.environ.get("KC_BROAD_KERNEL") or vm.BUILD / "out/broad/arch/x86/boot/bzImage")
-GUEST = Path(os.environ.get("KC_BROAD_GUEST") or vm.BUILD / "broad.cpio.gz")
+GUEST = Path(os.environ.get("KC_BROAD_GUEST") or vm.BUILD / "broad.cpio")
 MACHINE = vm.Machine(smp=8, nodes=2, memory=3072)
 CONFINED = frozenset({2, 3})
 # Threads for interrupts, for RCU callbacks and for those of softirqs are there as well.

@@ -20,7 +20,7 @@ from facts import Facts, FactsError, parse  # noqa: E402
 from scenarios import Boot, Scenario  # noqa: E402
 from sequences import Sequence  # noqa: E402
 
-INITRD = vm.BUILD / "initramfs.cpio.gz"
+INITRD = vm.BUILD / "initramfs.cpio"
 MODULES = vm.BUILD / "kcload"
 
 
@@ -53,7 +53,7 @@ class Boots:
     def archive(self, boot: Boot) -> Path:
         """The root file system of a guest; that with the module kcload is for one kernel."""
         if boot.guest == "kcload":
-            return self.modules / f"initramfs-{boot.config}.cpio.gz"
+            return self.modules / f"initramfs-{boot.config}.cpio"
         return self.initrd.with_name(self.initrd.name.replace("initramfs", boot.guest, 1))
 
     def request(self, boot: Boot) -> Future[Facts]:

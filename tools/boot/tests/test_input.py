@@ -99,7 +99,7 @@ def test_sample_is_as_on_the_host(value: Value) -> None:
 @pytest.mark.parametrize("plain", [Boot("on", vm.Machine(), "")], ids=["on"])
 def test_writes(plain: Boot, boots: Boots) -> None:
     """Every write has the result that it must have, and a failed one changes nothing."""
-    initrd = vm.BUILD / "guest/input.cpio.gz"
+    initrd = vm.BUILD / "guest/input.cpio"
     guest(boots.initrd, WRITES, initrd)
     log = vm.LOGS / "boot/input-writes.log"
     what = vm.Guest(boots.image(plain.config), initrd, APPEND)
