@@ -384,9 +384,8 @@ def guest(base: Path, writes: Sequence[bytes], output: Path) -> None:
     ]
     for number, text in enumerate(writes):
         entries.append(initramfs.Entry(f"input/{number:04}", stat.S_IFREG | 0o644, text))
-    # The kernel unpacks one archive after the other.
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(base.read_bytes() + initramfs.archive(entries))
+    output.write_bytes(initramfs.appended(base.read_bytes(), entries))
 
 
 def results(lines: Iterable[str]) -> list[Result]:

@@ -14,21 +14,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "boot"))
 
-from initramfs import Entry, archive
+from initramfs import Entry, appended
 
 # Where the guest finds its files.
 DIRECTORY = "kc"
 
 
-def appended(initrd: bytes, files: dict[str, bytes]) -> bytes:
-    """Returns `initrd` with `files` (name and content) added to the guest's directory."""
-    entries = [Entry(DIRECTORY, stat.S_IFDIR | 0o755)]
-    entries += [
-        Entry(f"{DIRECTORY}/{name}", stat.S_IFREG | 0o755, data)
-        for name, data in sorted(files.items())
+def entries(files: list[Path]) -> list[Entry]:
+    """Returns `files` as members of the guest's directory."""
+    return [
+        Entry(DIRECTORY, stat.S_IFDIR | 0o755),
+        *(
+            Entry(f"{DIRECTORY}/{path.name}", stat.S_IFREG | 0o755, path.read_bytes())
+            for path in sorted(files, key=lambda path: path.name)
+        ),
     ]
-    # An archive begins at a multiple of four; zeros between archives are skipped.
-    return initrd + bytes(-len(initrd) % 4) + archive(entries)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,10 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     for path in (args.initrd, *args.files):
         if not path.is_file():
             parser.error(f"there is no {path}")
-    data = appended(args.initrd.read_bytes(), {path.name: path.read_bytes() for path in args.files})
     args.output.parent.mkdir(parents=True, exist_ok=True)
     draft = args.output.with_name(args.output.name + ".new")
-    draft.write_bytes(data)
+    draft.write_bytes(appended(args.initrd.read_bytes(), entries(args.files)))
     draft.replace(args.output)
     return 0
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from initramfs import Entry, archive
+from initramfs import Entry, appended
 
 HERE = Path(__file__).resolve().parent
 ACTIONS = (HERE.parent / "guest" / "actions.sh", HERE / "actions.sh")
@@ -64,9 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("programs", type=Path, nargs="+")
     args = parser.parse_args(argv)
-    added = archive(entries(args.programs, args.libraries, args.live))
+    added = entries(args.programs, args.libraries, args.live)
     draft = args.output.with_name(args.output.name + ".new")
-    draft.write_bytes(args.base.read_bytes() + added)
+    draft.write_bytes(appended(args.base.read_bytes(), added))
     draft.replace(args.output)
     return 0
 

@@ -46,6 +46,16 @@ def test_archive() -> None:
     assert members(initramfs.archive(entries)) == {e.name: (e.mode, e.data) for e in entries}
 
 
+@pytest.mark.parametrize("length", range(1, 5))
+def test_appended(length: int) -> None:
+    """An archive that follows another begins where the kernel looks for it, whatever the length."""
+    base, entry = b"z" * length, Entry("f", stat.S_IFREG | 0o644, b"data")
+    both = initramfs.appended(base, [entry])
+    assert both[:length] == base
+    assert both[length:4] == bytes(4 - length)
+    assert members(both[4:]) == {"f": (entry.mode, entry.data)}
+
+
 def test_guest(busybox: Path) -> None:
     """The guest has its scripts, its applets and a console."""
     found = members(initramfs.archive(initramfs.guest_entries(busybox)))
