@@ -23,8 +23,9 @@ from moves import surprises
 from sequences import torture
 from vm import Machine
 
-# One boot, and one look at all threads.
+# One boot, the least worth one when time is short, and one look at all threads.
 CHANGES_PER_BOOT = 2000
+LEAST_CHANGES = 100
 CHANGES_PER_ROUND = 500
 
 
@@ -90,12 +91,20 @@ def run(
 
 
 def shares(changes: int, until: float | None) -> Iterator[int]:
-    """Yields how many changes each boot makes: as many in all, or until that time."""
+    """Yields how many changes each boot makes: as many in all, or what fits in until that time,
+    by the pace of the boots before. The first one, for which there is none, makes few."""
     if until is not None:
-        yield CHANGES_PER_BOOT
-        while time.monotonic() < until:
-            yield CHANGES_PER_BOOT
-        return
+        begin = time.monotonic()
+        made = 0
+        share = LEAST_CHANGES
+        while True:
+            yield share
+            made += share
+            now = time.monotonic()
+            if now >= until:
+                return
+            fitting = int((until - now) * made / (now - begin))
+            share = min(max(fitting, LEAST_CHANGES), CHANGES_PER_BOOT)
     for start in range(0, changes, CHANGES_PER_BOOT):
         yield min(CHANGES_PER_BOOT, changes - start)
 
@@ -116,9 +125,7 @@ def main(argv: List[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--changes", type=int, default=10000, help="in all (10000)")
-    limit.add_argument(
-        "--for", dest="seconds", type=int, help="begin no boot after so many seconds"
-    )
+    limit.add_argument("--for", dest="seconds", type=int, help="as many as fit in so many seconds")
     parser.add_argument("--seed", type=int, default=1, help="of the first boot (1)")
     parser.add_argument("--config", default="kunit", help="the kernel: build/out/CONFIG (kunit)")
     parser.add_argument("--kernel", type=Path, help="another one")

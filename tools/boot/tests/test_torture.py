@@ -58,8 +58,29 @@ def test_shares(boots: list[str], changes: int) -> None:
 
 
 def test_until(boots: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """No boot begins after the time, and there is one at least."""
-    times = iter((100.0, 109.0, 111.0))
+    """The changes take about as long as was asked for, and some are made at least."""
+    clock = 0.0
+    monkeypatch.setattr(torture.time, "monotonic", lambda: clock)
+
+    def changes(seconds: int) -> list[int]:
+        nonlocal clock
+        clock = 0.0
+        shares = []
+        for share in torture.shares(1, seconds):
+            shares.append(share)
+            # Half a minute for each boot, and three changes a second.
+            clock += 30 + share / 3
+        return shares
+
+    assert changes(1) == [100]
+    for seconds in (120, 600, 3600):
+        shares = changes(seconds)
+        # The least that a boot takes is a minute.
+        assert 0.8 * seconds < clock < seconds + 64
+        assert all(100 <= share <= 2000 for share in shares)
+    assert max(shares) == 2000
+
+    times = iter((100.0, 100.0, 109.0, 111.0))
     monkeypatch.setattr(torture.time, "monotonic", lambda: next(times))
     assert torture.main(["--for=10", "--seed=5"]) == 0
     assert len(boots) == 1 + 2
