@@ -31,6 +31,13 @@ pub struct ListError {
     count: u32,
 }
 
+impl ListError {
+    /// Returns where the error is.
+    pub fn offset(&self) -> usize {
+        self.error.offset
+    }
+}
+
 impl fmt::Display for ListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bad CPU list \"{}\": ", self.text.escape_debug())?;
@@ -128,7 +135,8 @@ impl CpuSet {
         groups.join(",")
     }
 
-    fn from_words(mut words: Vec<usize>) -> Self {
+    /// Returns the set with the words of a mask, of the size of C's `unsigned long`.
+    pub fn from_words(mut words: Vec<usize>) -> Self {
         while words.last() == Some(&0) {
             words.pop();
         }

@@ -2,13 +2,16 @@
 
 //! See, check and steer where the kernel's own work runs: the parts of the tool `kthread-cpus`.
 
+pub mod boot;
 pub mod check;
 pub mod cli;
+pub mod cmdline;
 pub mod cpuset;
 pub mod error;
 pub mod heatmap;
 pub mod list;
 pub mod machine;
+pub mod option;
 pub mod output;
 pub mod plan;
 pub mod png;
@@ -22,4 +25,5 @@ pub mod threads;
 pub mod topology;
 pub mod tracefs;
 pub mod ui;
+pub mod verify;
 pub mod watch;

@@ -7,15 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kthread_cpus_core::{
-    cpulist::Mask,
+use crate::{
+    cmdline,
+    cpuset::{CpuSet, LIMIT},
     option::{self, Classes},
 };
 
-use crate::cpuset::{CpuSet, LIMIT};
-
 /// The file with the CPUs that kernel threads may use, on a kernel that has it.
 pub const SYSFS: &str = "sys/devices/system/cpu/kthread_cpus";
+
+/// The file with the classes of work that are confined, on a kernel that has it.
+pub const CLASSES: &str = "sys/devices/system/cpu/kthread_cpus_classes";
 
 /// Where unbound workqueues may run.
 pub const WORKQUEUE_MASK: &str = "sys/devices/virtual/workqueue/cpumask";
@@ -116,10 +118,14 @@ pub struct Machine {
     pub online: CpuSet,
     /// The CPUs that `isolcpus=` and the like have isolated.
     pub isolated: CpuSet,
+    /// The CPUs that isolated partitions of cpusets have taken.
+    pub partitions: CpuSet,
     /// The CPUs without a tick.
     pub nohz_full: CpuSet,
     /// What is in the kernel's own file, where there is one.
     pub sysfs: Option<CpuSet>,
+    /// The classes of work that the kernel says it confines, where it says so.
+    pub classes: Option<Classes>,
     /// What is on the command line.
     pub option: Option<BootOption>,
     /// The nodes, at least one.
@@ -177,22 +183,25 @@ impl Machine {
                 cpus: possible.clone(),
             });
         }
-        let count = possible.last().map_or(1, |last| last + 1);
 
         Self {
             kernel: root
                 .read_optional("proc/sys/kernel/osrelease")
                 .filter(|text| !text.is_empty())
                 .unwrap_or_else(|| "?".to_owned()),
-            option: boot_option(&cmdline, count),
+            option: boot_option(&cmdline, &possible),
             cmdline,
             present: cpus("present").unwrap_or_else(|| possible.clone()),
             isolated: cpus("isolated").unwrap_or_default(),
+            partitions: partitions(root),
             // Older kernels write "(null)" where newer ones write nothing.
             nohz_full: cpus("nohz_full").unwrap_or_default(),
             possible,
             online,
             sysfs,
+            classes: root
+                .read_optional(CLASSES)
+                .map(|text| Classes::from_names(&text)),
             nodes,
             warnings,
         }
@@ -203,6 +212,11 @@ impl Machine {
         self.possible.last().map_or(1, |last| last + 1)
     }
 
+    /// Returns the CPU that boots the machine, which is the first to get a number.
+    pub fn boot_cpu(&self) -> u32 {
+        self.present.first().unwrap_or(0)
+    }
+
     /// Returns the node of a CPU.
     pub fn node_of(&self, cpu: u32) -> Option<u32> {
         let node = self.nodes.iter().find(|node| node.cpus.contains(cpu))?;
@@ -210,8 +224,14 @@ impl Machine {
         Some(node.id)
     }
 
-    /// Returns the possible CPUs that are not isolated.
+    /// Returns the possible CPUs that are not isolated, neither at boot nor by a partition. The
+    /// kernel lets no partition take the last one.
     pub fn housekeeping(&self) -> CpuSet {
+        self.boot_housekeeping().minus(&self.partitions)
+    }
+
+    /// Returns the possible CPUs that were not isolated at boot.
+    pub fn boot_housekeeping(&self) -> CpuSet {
         self.possible.minus(&self.isolated)
     }
 }
@@ -224,65 +244,69 @@ fn cpus_of_stat(text: &str) -> CpuSet {
         .collect()
 }
 
-/// Returns the words of a command line, as the kernel separates them: what is after `--` is for
-/// init, and white space between double quotes does not separate.
-pub fn words(cmdline: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quoted = false;
-
-    for c in cmdline.chars().chain([' ']) {
-        match c {
-            '"' => quoted = !quoted,
-            c if c.is_ascii_whitespace() && !quoted => {
-                if word == "--" {
-                    return words;
-                }
-                if !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-            }
-            c => word.push(c),
-        }
-    }
-    // An open quotation ends with the line.
-    if quoted && !word.trim().is_empty() {
-        words.push(word.trim_end().to_owned());
-    }
-    words
-}
-
-/// Returns the last value of an option on a command line. To the kernel, `-` and `_` are the same
-/// in a name.
-pub fn last_value(cmdline: &str, name: &str) -> Option<String> {
-    words(cmdline)
-        .into_iter()
-        .filter_map(|word| {
-            let (key, value) = word.split_once('=')?;
-            (key.replace('-', "_") == name).then(|| value.to_owned())
-        })
-        .next_back()
-}
-
-/// Returns what `kthread_cpus=` says, for `count` CPUs.
-fn boot_option(cmdline: &str, count: u32) -> Option<BootOption> {
-    let value = last_value(cmdline, "kthread_cpus")?;
-    let mut words = vec![0; (count as usize).div_ceil(usize::BITS as usize)];
-    let classes = Mask::new(&mut words, count)
-        .and_then(|mut mask| option::parse(value.as_bytes(), &mut mask).ok());
-    let parsed = classes.map(|classes| {
-        let cpus = words.iter().enumerate().flat_map(|(index, word)| {
-            (0..usize::BITS)
-                .filter(move |bit| word >> bit & 1 != 0)
-                .map(move |bit| index as u32 * usize::BITS + bit)
-        });
-        (cpus.collect::<CpuSet>(), classes)
-    });
+/// Returns what `kthread_cpus=` says.
+fn boot_option(cmdline: &str, possible: &CpuSet) -> Option<BootOption> {
+    let mut words = cmdline::words(cmdline).into_iter().rev();
+    let word = words.find(|word| word.name == "kthread_cpus")?;
+    // To the kernel, no value is an empty one.
+    let value = word.value.unwrap_or_default();
+    let count = possible.last().map_or(1, |last| last + 1);
+    let parsed = option::parse(&value, count).ok();
 
     Some(BootOption {
         value,
-        parsed: parsed.filter(|(cpus, _)| !cpus.is_empty()),
+        parsed: parsed
+            .map(|(cpus, classes)| (cpus.and(possible), classes))
+            .filter(|(cpus, _)| !cpus.is_empty()),
     })
+}
+
+/// Returns the CPUs that cpusets have isolated, while the machine runs. Only the root of the cgroups
+/// of version 2 has that file, and it may be mounted anywhere.
+fn partitions(root: &Root) -> CpuSet {
+    let tables = ["proc/1/mounts", "proc/self/mounts", "proc/mounts"];
+    let table = tables.iter().find_map(|name| root.read_optional(name));
+    let mounted = table
+        .iter()
+        .flat_map(|table| table.lines())
+        .filter_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let place = fields.next()?;
+            (fields.next()? == "cgroup2").then(|| unescape(place))
+        });
+    // A recording may have the files without the table.
+    let usual = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(str::to_owned);
+    let mut places = mounted.chain(usual);
+
+    places
+        .find_map(|place| {
+            let place = place.trim_start_matches('/');
+            root.read_list(&format!("{place}/cpuset.cpus.isolated"))
+        })
+        .unwrap_or_default()
+}
+
+/// Returns a path out of the table of mounts, in which some characters are octal numbers.
+fn unescape(text: &str) -> String {
+    let mut parts = text.split('\\');
+    let mut path = parts.next().unwrap_or_default().to_owned();
+
+    for part in parts {
+        let number = part
+            .get(..3)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match number {
+            Some(byte) => {
+                path.push(char::from(byte));
+                path.push_str(&part[3..]);
+            }
+            None => {
+                path.push('\\');
+                path.push_str(part);
+            }
+        }
+    }
+    path
 }
 
 #[cfg(test)]
@@ -290,27 +314,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_value_counts() {
-        let cmdline = "a kthread_cpus=0 kthread-cpus=2-3 x=\"b c\" -- kthread_cpus=1";
-
-        assert_eq!(last_value(cmdline, "kthread_cpus").as_deref(), Some("2-3"));
-        assert_eq!(last_value(cmdline, "x").as_deref(), Some("b c"));
-        assert_eq!(last_value(cmdline, "y"), None);
-        assert_eq!(words("a \"b"), ["a", "b"]);
-        assert_eq!(words(""), [""; 0]);
-    }
-
-    #[test]
     fn the_option_is_parsed_as_by_the_kernel() {
-        let option = boot_option("kthread_cpus=kthread,wq,0,N", 8).unwrap();
-        let (cpus, classes) = option.parsed.unwrap();
+        let parsed = |value: &str, possible: &str| {
+            let possible = CpuSet::parse_any(possible).unwrap();
+            let option = boot_option(&format!("kthread_cpus={value}"), &possible).unwrap();
+            option.parsed
+        };
+        let (cpus, classes) = parsed("kthread,wq,0,N", "0-7").unwrap();
 
         assert_eq!(cpus.to_string(), "0,7");
         assert!(classes.contains(Classes::WQ) && !classes.contains(Classes::IRQ));
+        assert!(parsed("0", "0-7").unwrap().1.contains(Classes::TIMER));
+        // CPUs that can never be there are dropped.
+        assert_eq!(
+            parsed("0-1,6-9", "0-3,6-7").unwrap().0.to_string(),
+            "0-1,6-7"
+        );
         for wrong in ["", "wq,", "8", "0-1,x", "no,0"] {
-            let option = boot_option(&format!("kthread_cpus={wrong}"), 8).unwrap();
-            assert!(option.parsed.is_none(), "{wrong}");
+            assert!(parsed(wrong, "0-7").is_none(), "{wrong}");
         }
+        let option = boot_option("kthread-cpus=0 kthread_cpus", &CpuSet::from_iter([0]));
+        assert!(option.unwrap().parsed.is_none());
+    }
+
+    #[test]
+    fn paths_in_the_table_of_mounts() {
+        assert_eq!(unescape("/a\\040b\\134"), "/a b\\");
+        assert_eq!(unescape("/a\\9\\"), "/a\\9\\");
     }
 
     #[test]

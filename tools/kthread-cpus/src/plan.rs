@@ -4,16 +4,16 @@
 
 use std::{collections::HashMap, io::Write};
 
-use kthread_cpus_core::{cpulist::Mask, option};
 use serde::Serialize;
 
 use crate::{
     cli::{Placement, PlanArgs, Print},
     cpuset::{CpuSet, Named},
-    error::Result,
-    machine::{last_value, Machine, Root},
+    error::{Error, Result},
+    machine::{Machine, Root},
     output::{self, Role, Style},
     topology::{Core, Topology},
+    verify,
 };
 
 /// Two things that cannot both be had.
@@ -64,7 +64,8 @@ pub struct Wish {
     pub keep_tick: bool,
 }
 
-fn contradiction(name: &'static str, text: String) -> Contradiction {
+/// Returns a contradiction.
+pub fn contradiction(name: &'static str, text: String) -> Contradiction {
     Contradiction { name, text }
 }
 
@@ -203,7 +204,7 @@ pub fn make(
     let all = &machine.present;
     let housekeeping = match (&wish.housekeeping, &wish.isolated, wish.count) {
         (Some(cpus), _, _) => cpus.clone(),
-        (None, Some(isolated), _) => all.minus(isolated),
+        (None, Some(isolated), _) => at_hand(machine).minus(isolated),
         (None, None, count) => {
             choose(topology, count.unwrap_or(1) as usize, wish, &mut notes).map_err(|e| vec![e])?
         }
@@ -211,7 +212,7 @@ pub fn make(
     let isolated = wish
         .isolated
         .clone()
-        .unwrap_or_else(|| all.minus(&housekeeping));
+        .unwrap_or_else(|| at_hand(machine).minus(&housekeeping));
 
     let absent = housekeeping.or(&isolated).minus(all);
     if !absent.is_empty() {
@@ -225,13 +226,6 @@ pub fn make(
         wrong.push(contradiction(
             "overlap",
             format!("CPUs {both} are to be both for housekeeping and isolated; choose one"),
-        ));
-    }
-    let neither = all.minus(&housekeeping).minus(&isolated);
-    if !neither.is_empty() {
-        wrong.push(contradiction(
-            "gap",
-            format!("CPUs {neither} are neither for housekeeping nor isolated; choose one"),
         ));
     }
     if let Some(count) = wish
@@ -262,17 +256,19 @@ pub fn make(
             ),
         ));
     }
-    wrong.extend(boot_cpu_contradiction(machine, &isolated, wish.keep_tick));
+    if isolated.contains(machine.boot_cpu()) && !wish.keep_tick {
+        wrong.push(verify::boot_cpu_without_tick(machine.boot_cpu()));
+    }
     if !wish.split_cores {
-        wrong.extend(topology.split_by(&housekeeping).map(|core| {
+        wrong.extend(topology.split_by(&isolated).map(|core| {
             contradiction(
                 "half-core",
                 format!(
-                    "CPUs {} are one core: {} would be for housekeeping and {} isolated, and the two \
-                     disturb each other; keep them together, or add --split-cores",
+                    "CPUs {} are one core: {} would be isolated and {} not, and the two disturb each \
+                     other; keep them together, or add --split-cores",
                     core.cpus,
-                    core.cpus.and(&housekeeping),
-                    core.cpus.minus(&housekeeping)
+                    core.cpus.and(&isolated),
+                    core.cpus.minus(&isolated)
                 ),
             )
         }));
@@ -290,25 +286,6 @@ pub fn make(
     })
 }
 
-/// The boot CPU keeps the time, which needs a tick.
-fn boot_cpu_contradiction(
-    machine: &Machine,
-    isolated: &CpuSet,
-    keep_tick: bool,
-) -> Option<Contradiction> {
-    let boot = machine.present.first().filter(|_| !keep_tick)?;
-
-    isolated.contains(boot).then(|| {
-        contradiction(
-            "boot-cpu",
-            format!(
-                "CPU {boot} boots the machine and keeps the time, so that it cannot be in nohz_full=; \
-                 take it for housekeeping, or add --keep-tick"
-            ),
-        )
-    })
-}
-
 /// Adds what is worth knowing about a plan.
 fn remarks(
     machine: &Machine,
@@ -318,7 +295,7 @@ fn remarks(
     notes: &mut Vec<String>,
 ) {
     if topology.threads_per_core() > 1 {
-        let split: Vec<_> = topology.split_by(housekeeping).collect();
+        let split: Vec<_> = topology.split_by(isolated).collect();
         notes.push(match split.first() {
             None => "no core is split: what shares a core with an isolated CPU is isolated too"
                 .to_owned(),
@@ -349,13 +326,81 @@ fn remarks(
              most elsewhere"
         ));
     }
+    let boot = machine.boot_cpu();
     let offline = machine.present.minus(&machine.online);
-    if !offline.is_empty() {
+    if offline.contains(boot) {
+        notes.push(format!(
+            "CPU {boot} is offline now, although it boots the machine: this plan is of the CPUs that are \
+             online, and leaves CPUs {offline} out"
+        ));
+    } else if !offline.is_empty() {
         notes.push(format!(
             "CPUs {offline} are offline now; {} of them are isolated",
             offline.and(isolated).len()
         ));
     }
+    let others = at_hand(machine).minus(housekeeping).minus(isolated);
+    if !others.is_empty() {
+        notes.push(format!(
+            "CPUs {others} are neither for the kernel's work nor isolated: processes may use them, and \
+             kernel threads do not"
+        ));
+    }
+    let coming = machine.possible.minus(&machine.present);
+    if !coming.is_empty() {
+        notes.push(format!(
+            "CPUs {coming} are not there, but may come: they would not be isolated, and kernel threads \
+             would not use them"
+        ));
+    }
+}
+
+/// Returns the CPUs to plan for: those that are there. Where the one that boots is offline, somebody
+/// has chosen which are online, and it is these.
+fn at_hand(machine: &Machine) -> &CpuSet {
+    match machine.online.contains(machine.boot_cpu()) {
+        true => &machine.present,
+        false => &machine.online,
+    }
+}
+
+/// Returns a sentence if what is to be read are the CPUs of a container.
+///
+/// lxcfs shows only the container's CPUs as online, and their directories only, where the kernel
+/// shows all that are there.
+fn containers_view(root: &Root, machine: &Machine) -> Option<String> {
+    let mounts = ["proc/self/mounts", "proc/mounts"];
+    let lxcfs = mounts
+        .iter()
+        .find_map(|name| root.read_optional(name))
+        .is_some_and(|table| {
+            let mut places = table.lines().map(|line| line.split(' ').take(3));
+            places.any(|mut fields| {
+                fields.next() == Some("lxcfs")
+                    && fields
+                        .next()
+                        .is_some_and(|place| place.starts_with("/sys/devices/system/cpu"))
+            })
+        });
+    let offline = machine.present.minus(&machine.online);
+    let shown: CpuSet = root
+        .numbered("sys/devices/system/cpu", "cpu")
+        .into_iter()
+        .collect();
+    // An offline CPU keeps its directory; and who puts the CPU offline that boots, and most of the
+    // others?
+    let cut = offline.contains(machine.boot_cpu())
+        && offline.len() > machine.online.len()
+        && !shown.is_empty()
+        && !shown.intersects(&offline);
+
+    (lxcfs || cut).then(|| {
+        format!(
+            "this is a container's view of a machine (CPUs {} of {}), about which a plan would be a \
+             fiction: run it on the host",
+            machine.online, machine.present
+        )
+    })
 }
 
 /// Returns the boot options.
@@ -394,136 +439,6 @@ fn parameters(housekeeping: &CpuSet, isolated: &CpuSet, keep_tick: bool) -> Vec<
          too",
     ));
     parameters
-}
-
-/// Parses a list of an option that has flags before it, and returns whether it isolates domains.
-fn parse_isolcpus(value: &str, count: u32) -> Option<(CpuSet, bool)> {
-    let mut rest = value;
-    let (mut flags, mut domain) = (false, false);
-
-    while rest.starts_with(|c: char| c.is_ascii_alphabetic()) && !is_list(rest) {
-        let (flag, after) = rest.split_once(',')?;
-        // The kernel skips a flag that it does not know.
-        domain |= flag == "domain";
-        flags |= ["domain", "managed_irq", "nohz"].contains(&flag);
-        rest = after;
-    }
-    Some((CpuSet::parse(rest, count).ok()?, domain || !flags))
-}
-
-/// Whether a list may begin so.
-fn is_list(text: &str) -> bool {
-    text.starts_with('N')
-        || text
-            .get(..3)
-            .is_some_and(|word| word.eq_ignore_ascii_case("all"))
-}
-
-/// Looks for contradictions in a command line.
-pub fn verify(
-    machine: &Machine,
-    topology: &Topology,
-    cmdline: &str,
-) -> (Vec<Contradiction>, Vec<String>) {
-    let count = machine.count();
-    let mut wrong = Vec::new();
-    let mut used = Vec::new();
-    let mut get = |name: &str, parse: &dyn Fn(&str) -> Option<CpuSet>| {
-        let value = last_value(cmdline, name)?;
-        used.push(format!("{name}={value}"));
-        let cpus = parse(&value);
-        if cpus.is_none() {
-            wrong.push(contradiction(
-                "malformed",
-                format!(
-                    "{name}={value} is not a list of CPUs of this machine (0-{})",
-                    count - 1
-                ),
-            ));
-        }
-        cpus
-    };
-    let list = |value: &str| CpuSet::parse(value, count).ok();
-    let kthreads = get("kthread_cpus", &|value| {
-        let mut words = vec![0; (count as usize).div_ceil(usize::BITS as usize)];
-        option::parse(value.as_bytes(), &mut Mask::new(&mut words, count)?).ok()?;
-        let cpus = (0..count).filter(|cpu| {
-            let (word, bit) = (cpu / usize::BITS, cpu % usize::BITS);
-            words[word as usize] >> bit & 1 != 0
-        });
-        Some(cpus.collect::<CpuSet>()).filter(|cpus| !cpus.is_empty())
-    });
-    let isolated = get("isolcpus", &|value| {
-        let (cpus, domain) = parse_isolcpus(value, count)?;
-        Some(if domain { cpus } else { CpuSet::new() })
-    });
-    let nohz = get("nohz_full", &list);
-    get("rcu_nocbs", &list);
-    let irqs = get("irqaffinity", &list);
-
-    let mut clash = |a: &Option<CpuSet>, b: &Option<CpuSet>, name, text: &str| {
-        let common = match (a, b) {
-            (Some(a), Some(b)) => a.and(b),
-            _ => return,
-        };
-        if !common.is_empty() {
-            wrong.push(contradiction(name, format!("CPUs {common} {text}")));
-        }
-    };
-    clash(
-        &kthreads,
-        &isolated,
-        "kthreads-on-isolated",
-        "are in kthread_cpus= and in isolcpus=; isolation wins: take them out of one of the two",
-    );
-    clash(
-        &kthreads,
-        &nohz,
-        "kthreads-on-nohz",
-        "are in kthread_cpus= and in nohz_full=: kernel threads bring the tick back; take them out of \
-         one of the two",
-    );
-    clash(
-        &irqs,
-        &isolated,
-        "interrupts-on-isolated",
-        "are in irqaffinity= and in isolcpus=: interrupts go where nothing should disturb; take them \
-         out of one of the two",
-    );
-    if let (Some(nohz), Some(isolated)) = (&nohz, &isolated) {
-        let busy = nohz.minus(isolated);
-        if !busy.is_empty() {
-            wrong.push(contradiction(
-                "nohz-not-isolated",
-                format!(
-                    "CPUs {busy} are in nohz_full= but not in isolcpus=: with a second task the tick \
-                     comes back; add them to isolcpus="
-                ),
-            ));
-        }
-    }
-    if let Some(nohz) = &nohz {
-        wrong.extend(boot_cpu_contradiction(machine, nohz, false));
-    }
-    if let Some(isolated) = isolated.as_ref().filter(|cpus| !cpus.is_empty()) {
-        if machine.present.is_subset(isolated) {
-            wrong.push(contradiction(
-                "no-housekeeping",
-                format!("isolcpus= has all CPUs ({isolated}): leave some to the kernel"),
-            ));
-        }
-        wrong.extend(topology.split_by(isolated).map(|core| {
-            contradiction(
-                "half-core",
-                format!(
-                    "CPUs {} are one core, of which only {} are isolated; isolate all of it or none",
-                    core.cpus,
-                    core.cpus.and(isolated)
-                ),
-            )
-        }));
-    }
-    (wrong, used)
 }
 
 /// The JSON of `plan`.
@@ -582,7 +497,7 @@ fn write_text(out: &mut dyn Write, plan: &Plan, machine: &Machine, style: Style)
 }
 
 /// Says what contradicts what, a line each.
-fn complain(wrong: &[Contradiction]) {
+pub fn complain(wrong: &[Contradiction]) {
     for Contradiction { name, text } in wrong {
         eprintln!("kthread-cpus: {name}: {text}");
     }
@@ -601,24 +516,10 @@ pub fn run(root: &Root, args: &PlanArgs) -> Result<u8> {
         eprintln!("kthread-cpus: warning: {warning}");
     }
     if args.verify {
-        let cmdline = args.cmdline.as_deref().unwrap_or(&machine.cmdline);
-        let (wrong, used) = verify(&machine, &topology, cmdline);
-        output::write_to(None, |out| {
-            if args.json {
-                return write_json(out, None, &wrong);
-            }
-            if !wrong.is_empty() {
-                return Ok(());
-            }
-            Ok(match used.is_empty() {
-                true => writeln!(out, "ok: the command line confines and isolates nothing"),
-                false => writeln!(out, "ok: no contradiction in {}", used.join(" ")),
-            }?)
-        })?;
-        if !args.json {
-            complain(&wrong);
-        }
-        return Ok(u8::from(!wrong.is_empty()));
+        return verify::run(&machine, &topology, args);
+    }
+    if let Some(sentence) = containers_view(root, &machine) {
+        return Err(Error::new(sentence));
     }
 
     let set = |text: &Option<String>| {

@@ -2,13 +2,13 @@
 
 //! The CPUs that kernel threads are meant for, who says so, and whether the kernel obeys.
 
-use kthread_cpus_core::option::Classes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cpuset::{CpuSet, Named},
     error::{Error, Result},
     machine::{Machine, SYSFS},
+    option::Classes,
     threads::Inventory,
 };
 

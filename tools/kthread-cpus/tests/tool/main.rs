@@ -9,4 +9,5 @@ mod list;
 mod plan;
 mod report;
 mod set;
+mod verify;
 mod watch;
