@@ -207,6 +207,25 @@ impl Machine {
         }
     }
 
+    /// Returns a machine with these CPUs, all of them online, about which nothing else is known.
+    pub fn of(cpus: &CpuSet) -> Self {
+        Self {
+            kernel: "?".to_owned(),
+            cmdline: String::new(),
+            possible: cpus.clone(),
+            present: cpus.clone(),
+            online: cpus.clone(),
+            isolated: CpuSet::new(),
+            partitions: CpuSet::new(),
+            nohz_full: CpuSet::new(),
+            sysfs: None,
+            classes: None,
+            option: None,
+            nodes: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// Returns the number of CPUs that a list may name: the last possible one, and 1.
     pub fn count(&self) -> u32 {
         self.possible.last().map_or(1, |last| last + 1)

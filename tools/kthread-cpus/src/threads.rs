@@ -36,9 +36,9 @@ const PF_WQ_WORKER: u32 = 0x0000_0020;
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// Bound to one CPU, for whose work it is there: cpuhp/N, ksoftirqd/N, kworker/N:*.
+    /// One of a kind that each CPU has, for whose work it is there: cpuhp/N, ksoftirqd/N, kworker/N:*.
     PerCpu,
-    /// Bound by the kernel to several CPUs.
+    /// Bound by the kernel, or by a module, to some CPUs or one.
     Bound,
     /// Free to move, with a preference, such as the CPUs of its node: kswapdN, kcompactdN.
     Preferred,
@@ -429,23 +429,43 @@ fn refine(thread: &Thread, machine: &Machine, widest: &CpuSet) -> Class {
     };
 
     match thread.class {
-        Class::Bound if allowed.len() == 1 => Class::PerCpu,
-        // While its CPU is offline, a per-CPU thread may be allowed anywhere; it is parked.
-        Class::Bound => match cpu_of_name(&thread.name) {
-            Some(cpu) if machine.possible.contains(cpu) && !machine.online.contains(cpu) => {
-                Class::PerCpu
-            }
-            _ => Class::Bound,
-        },
+        Class::Bound if is_of_one_cpu(&thread.name, allowed, machine) => Class::PerCpu,
         Class::Unbound if has_node_name(&thread.name) => Class::Preferred,
         Class::Unbound if !widest.is_subset(allowed) => Class::Preferred,
         class => class,
     }
 }
 
-/// Returns the CPU that the name of a thread ends with: `ksoftirqd/3`.
-fn cpu_of_name(name: &str) -> Option<u32> {
-    name.rsplit_once('/')?.1.parse().ok()
+/// Whether a bound thread is one of a kind of which each CPU has its own, and not one that happens to
+/// be bound to a single CPU. Such a thread has the number of its CPU in its name: `ksoftirqd/3`.
+fn is_of_one_cpu(name: &str, allowed: &CpuSet, machine: &Machine) -> bool {
+    let Some((stem, digits, cpu)) = cpu_of_name(name) else {
+        return false;
+    };
+
+    // While its CPU is offline, it may be allowed anywhere; it is parked.
+    if machine.possible.contains(cpu) && !machine.online.contains(cpu) {
+        return true;
+    }
+    // This one sets the clock of all CPUs that have a common one.
+    if stem == "sugov:" {
+        return allowed.first() == Some(cpu);
+    }
+    match allowed.first().filter(|_| allowed.len() == 1) {
+        Some(only) if only == cpu => true,
+        // Before 5.17 a name was cut after 15 characters.
+        Some(only) => name.len() == 15 && only.to_string().starts_with(digits),
+        None => false,
+    }
+}
+
+/// Returns the CPU that the name of a thread ends with, and what is before it.
+fn cpu_of_name(name: &str) -> Option<(&str, &str, u32)> {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = &name[stem.len()..];
+    let kind = stem.ends_with('/') || ["sugov:", "kpktgend_"].contains(&stem);
+
+    kind.then(|| Some((stem, digits, digits.parse().ok()?)))?
 }
 
 /// Whether this is a thread that the kernel has for every node.
@@ -473,7 +493,9 @@ pub fn family(name: &str) -> String {
     let numbered = stem.len() < name.len();
 
     match stem {
-        stem if numbered && (stem.ends_with('/') || has_node_name(name)) => format!("{stem}N"),
+        stem if numbered && (cpu_of_name(name).is_some() || has_node_name(name)) => {
+            format!("{stem}N")
+        }
         _ => name.to_owned(),
     }
 }
@@ -561,6 +583,43 @@ mod tests {
             "kworker/R-",
         ] {
             assert!(!is_rescuing(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn threads_of_a_cpu_have_its_number() {
+        let machine = crate::machine::Machine {
+            online: CpuSet::parse_any("0-5,8-127").unwrap(),
+            ..crate::machine::Machine::of(&CpuSet::parse_any("0-127").unwrap())
+        };
+        let is = |name, allowed| {
+            let allowed = CpuSet::parse_any(allowed).unwrap();
+            is_of_one_cpu(name, &allowed, &machine)
+        };
+
+        for (name, allowed) in [
+            ("ksoftirqd/5", "5"),
+            ("sugov:5", "5"),
+            ("sugov:0", "0-3"),
+            ("kpktgend_3", "3"),
+            // It is parked.
+            ("irq_work/6", "0-127"),
+            ("backlog_napi/12", "12"),
+            ("bnx2fc_thread/1", "120"),
+        ] {
+            assert!(is(name, allowed), "{name}");
+        }
+        for (name, allowed) in [
+            ("z_wr_iss", "5"),
+            ("md127", "127"),
+            ("z_wr_iss/4", "5"),
+            ("jbd2/sda1", "1"),
+            ("cpuhp/", "1"),
+            ("ksoftirqd/1", "12"),
+            ("nfsd/0", "0-3"),
+            ("sugov:1", "0-3"),
+        ] {
+            assert!(!is(name, allowed), "{name}");
         }
     }
 
