@@ -546,6 +546,9 @@ fn findings(page: &mut String, part: &Part<'_>) {
     );
     let obeys = match recording.obeys {
         Obeys::Yes => "This kernel obeys <code>kthread_cpus=</code>.",
+        Obeys::Partly => {
+            "This kernel obeys <code>kthread_cpus=</code> for kernel threads, but not for workqueues."
+        }
         Obeys::No => "This kernel does not obey its <code>kthread_cpus=</code>.",
         Obeys::Unknown => {
             "Whether this kernel knows <code>kthread_cpus=</code> makes no difference here."

@@ -5,11 +5,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    boot,
     cpuset::{CpuSet, Named},
     error::{Error, Result},
     machine::{Machine, SYSFS},
     option::Classes,
     threads::Inventory,
+    topology::Topology,
 };
 
 /// Who says which CPUs kernel threads are meant for.
@@ -24,6 +26,8 @@ pub enum Source {
     Option,
     /// The other CPUs are isolated.
     Isolated,
+    /// The other CPUs are isolated, some of them by cpusets.
+    Partition,
     /// Nobody: it is all CPUs.
     Nobody,
 }
@@ -36,6 +40,7 @@ impl Source {
             Self::Sysfs => "as /sys/devices/system/cpu/kthread_cpus says",
             Self::Option => "as kthread_cpus= on the kernel command line says",
             Self::Isolated => "which are those that are not isolated",
+            Self::Partition => "which are those that are not isolated by a cpuset or at boot",
             Self::Nobody => "which are all there are",
         }
     }
@@ -47,6 +52,7 @@ impl Source {
             Self::Sysfs => "sysfs",
             Self::Option => "option",
             Self::Isolated => "isolated",
+            Self::Partition => "partition",
             Self::Nobody => "nobody",
         }
     }
@@ -57,6 +63,9 @@ impl Source {
 pub struct Target {
     /// The CPUs.
     pub cpus: CpuSet,
+    /// The CPUs that were chosen, if none of them can be used now, so that the kernel's work has to
+    /// be on others.
+    pub unusable: Option<CpuSet>,
     /// Who says so.
     pub source: Source,
     /// Whether unbound workqueues and rescuers are meant too.
@@ -67,25 +76,31 @@ pub struct Target {
 
 impl Target {
     /// Finds out the CPUs: those `given`, else those that the kernel has, else the option's, else
-    /// those that are not isolated. Isolation goes first, as in the kernel. The classes of work are
-    /// the option's, unless it leaves the kernel no CPU: then the kernel ignores it.
+    /// those that are not isolated. Isolation goes first, as in the kernel, and CPUs that are offline
+    /// are none: the next level is that of all CPUs that are not isolated. The classes of work are
+    /// those that the kernel names, else the option's, unless it leaves the kernel no CPU: then
+    /// the kernel ignores it.
     ///
     /// # Errors
     ///
     /// When the list that was given is wrong or empty.
     pub fn find(machine: &Machine, given: Option<&str>) -> Result<Self> {
         let housekeeping = machine.housekeeping();
+        let boot_housekeeping = machine.boot_housekeeping();
         let option = machine.option.as_ref().and_then(|o| o.parsed.as_ref());
-        let classes = option.filter(|(cpus, _)| cpus.intersects(&housekeeping));
-        let confines = |class| classes.is_none_or(|(_, classes)| classes.contains(class));
+        let option = option.filter(|(cpus, _)| cpus.intersects(&boot_housekeeping));
+        let classes = machine.classes.or(option.map(|(_, classes)| *classes));
+        let confines = |class| classes.is_none_or(|classes| classes.contains(class));
         let target = |cpus: &CpuSet, source| {
-            let allowed = cpus.and(&housekeeping);
+            let chosen = cpus.and(&housekeeping);
+            let usable = chosen.intersects(&machine.online);
             Self {
-                cpus: if allowed.is_empty() {
-                    cpus.and(&machine.possible)
-                } else {
-                    allowed
+                cpus: match usable {
+                    true => chosen,
+                    false if housekeeping.intersects(&machine.online) => housekeeping.clone(),
+                    false => machine.possible.clone(),
                 },
+                unusable: (!usable).then(|| cpus.clone()),
                 source,
                 workqueues: confines(Classes::WQ),
                 kthreads: confines(Classes::KTHREAD),
@@ -102,24 +117,62 @@ impl Target {
             }
             return Ok(Self {
                 cpus,
+                unusable: None,
                 source: Source::Argument,
                 workqueues: true,
                 kthreads: true,
             });
         }
-        if let Some(cpus) = &machine.sysfs {
-            return Ok(target(cpus, Source::Sysfs));
-        }
-        if let Some((cpus, _)) = option {
-            if cpus.intersects(&machine.possible) {
+        if machine.classes != Some(Classes::NONE) {
+            if let Some(cpus) = &machine.sysfs {
+                return Ok(target(cpus, Source::Sysfs));
+            }
+            if let Some((cpus, _)) = option {
                 return Ok(target(cpus, Source::Option));
             }
         }
-        let source = match machine.isolated.intersects(&machine.possible) {
-            true => Source::Isolated,
-            false => Source::Nobody,
+        let source = if !machine.partitions.is_subset(&machine.isolated) {
+            Source::Partition
+        } else if machine.isolated.intersects(&machine.possible) {
+            Source::Isolated
+        } else {
+            Source::Nobody
         };
-        Ok(target(&machine.possible, source))
+        Ok(Self {
+            workqueues: true,
+            kthreads: true,
+            unusable: None,
+            ..target(&machine.possible, source)
+        })
+    }
+
+    /// Says why the CPUs that were chosen cannot be used.
+    pub fn note(&self, machine: &Machine) -> Option<String> {
+        let wanted = self.unusable.as_ref()?;
+        let mut rest = wanted.and(&machine.possible);
+        let mut why = Vec::new();
+        let isolated = &machine.isolated;
+        let partitions = machine.partitions.minus(isolated);
+        let offline = machine.possible.minus(&machine.online);
+
+        for (cpus, words) in [
+            (isolated, "isolated at boot"),
+            (&partitions, "taken by an isolated cpuset partition"),
+            (&offline, "offline"),
+        ] {
+            let some = rest.and(cpus);
+            rest = rest.minus(cpus);
+            if !some.is_empty() {
+                why.push(format!("{some} {words}"));
+            }
+        }
+        Some(format!(
+            "no CPU of the list {} is usable now: {}; the kernel's work is on CPUs {} until one of them is \
+             again",
+            Named(wanted),
+            why.join(", "),
+            self.cpus
+        ))
     }
 }
 
@@ -129,6 +182,8 @@ impl Target {
 pub enum Obeys {
     /// It has its file, so that it knows the option, or its threads are where the option says.
     Yes,
+    /// Its threads are where the option says, and its workqueues may be elsewhere.
+    Partly,
     /// The option is on the command line, and its threads may be elsewhere.
     No,
     /// The option is not used, or it would make no difference.
@@ -157,9 +212,11 @@ pub fn obedience(
             )),
         );
     };
+    let housekeeping = machine.boot_housekeeping();
+    let usable = cpus.and(&housekeeping);
     if let Some(now) = &machine.sysfs {
         // Otherwise it was accepted, or other CPUs have been chosen since.
-        if cpus.intersects(&machine.housekeeping()) || *now != machine.possible {
+        if !usable.is_empty() || *now != machine.possible {
             return (Obeys::Yes, None);
         }
         return (
@@ -167,52 +224,63 @@ pub fn obedience(
             Some(format!(
                 "kthread_cpus={value} names isolated CPUs only, and so this kernel has ignored it: \
                  choose from CPUs {}, and boot again",
-                Named(&machine.housekeeping())
+                Named(&housekeeping)
             )),
         );
     }
-
-    let usable = cpus.and(&machine.housekeeping());
-    if !usable.intersects(&machine.online) {
+    if usable.is_empty() {
         return (
             Obeys::Unknown,
             Some(format!(
-                "none of the CPUs of kthread_cpus={value} is online and not isolated: the kernel's \
-                 work is on the others"
+                "kthread_cpus={value} names isolated CPUs only, and kernels ignore that: choose from \
+                 CPUs {}, and boot again",
+                Named(&housekeeping)
             )),
         );
     }
+    let usable = usable.minus(&machine.partitions);
+    if !usable.intersects(&machine.online) {
+        return (Obeys::Unknown, None);
+    }
+
+    let inside = |mask: &CpuSet| mask.and(&machine.possible).is_subset(&usable);
     let kthreadd = inventory
         .threads
         .iter()
         .find(|thread| &*thread.name == "kthreadd")
-        .and_then(|thread| thread.allowed.as_deref());
-    let (what, mask) = if classes.contains(Classes::KTHREAD) {
-        ("kthreadd", kthreadd)
-    } else if classes.contains(Classes::WQ) {
-        ("unbound workqueues", workqueues)
-    } else {
-        ("", None)
+        .and_then(|thread| thread.allowed.as_deref())
+        .filter(|_| classes.contains(Classes::KTHREAD));
+    let workqueues = workqueues.filter(|_| classes.contains(Classes::WQ));
+    let ignores = |what: &str, mask: &CpuSet| {
+        let text = format!(
+            "this kernel ({}) ignores kthread_cpus={value}: {what} may use CPUs {}, and there is no \
+             /{SYSFS}; boot a kernel that has the option, or use: kthread-cpus set --best-effort {}",
+            machine.kernel,
+            Named(&mask.and(&machine.possible)),
+            Named(&usable)
+        );
+        (Obeys::No, Some(text))
     };
-    match mask.map(|mask| mask.and(&machine.possible)) {
-        None => (Obeys::Unknown, None),
-        Some(mask) if mask.is_subset(&usable) => {
-            // It is no merit to stay where there is nothing else.
-            match machine.housekeeping().is_subset(&usable) {
+    match (kthreadd, workqueues) {
+        (None, None) => (Obeys::Unknown, None),
+        (Some(mask), _) if !inside(mask) => ignores("kthreadd", mask),
+        (None, Some(mask)) if !inside(mask) => ignores("unbound workqueues", mask),
+        (Some(_), Some(mask)) if !inside(mask) => (
+            Obeys::Partly,
+            Some(format!(
+                "this kernel ({}) obeys kthread_cpus={value} for kernel threads, but not for unbound \
+                 workqueues, which may use CPUs {}; there is no /{SYSFS}",
+                machine.kernel,
+                Named(&mask.and(&machine.possible))
+            )),
+        ),
+        _ => {
+            // It is no merit to stay where there is nothing else, or where other options keep it.
+            let reading = boot::read(machine, &Topology::default(), &machine.cmdline);
+            match machine.housekeeping().and(&reading.kthreads).is_subset(&usable) {
                 true => (Obeys::Unknown, None),
                 false => (Obeys::Yes, None),
             }
         }
-        Some(mask) => (
-            Obeys::No,
-            Some(format!(
-                "this kernel ({}) ignores kthread_cpus={value}: {what} may use CPUs {}, and there is \
-                 no /{SYSFS}; boot a kernel that has the option, or use: kthread-cpus set \
-                 --best-effort {}",
-                machine.kernel,
-                Named(&mask),
-                Named(&usable)
-            )),
-        ),
     }
 }
