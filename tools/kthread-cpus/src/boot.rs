@@ -504,11 +504,13 @@ fn limits(machine: &Machine, words: &[Word]) -> (CpuSet, u32) {
     if most == 0 {
         count = 1;
     }
-    let below: CpuSet = machine
+    let mut below: CpuSet = machine
         .possible
         .iter()
         .take_while(|cpu| *cpu < count)
         .collect();
+    // Whatever the number: one is there.
+    below.insert(machine.boot_cpu());
     (below, most)
 }
 

@@ -9,5 +9,6 @@ mod list;
 mod plan;
 mod report;
 mod set;
+mod shapes;
 mod verify;
 mod watch;
