@@ -54,6 +54,7 @@ struct Document<'a> {
     possible: &'a CpuSet,
     online: &'a CpuSet,
     isolated: &'a CpuSet,
+    partitions: &'a CpuSet,
     unreadable: usize,
     #[serde(serialize_with = "rows")]
     threads: &'a [Thread],
@@ -213,6 +214,7 @@ pub fn run(root: &Root, args: &ListArgs) -> Result<()> {
                 possible: &machine.possible,
                 online: &machine.online,
                 isolated: &machine.isolated,
+                partitions: &machine.partitions,
                 unreadable: inventory.unreadable,
                 threads,
             };

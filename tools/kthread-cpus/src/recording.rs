@@ -95,7 +95,7 @@ pub struct Recording {
     pub possible: CpuSet,
     /// The CPUs that run.
     pub online: CpuSet,
-    /// The isolated CPUs.
+    /// The isolated CPUs, those that cpusets have isolated included.
     pub isolated: CpuSet,
     /// The CPUs without a tick.
     pub nohz_full: CpuSet,
@@ -170,7 +170,7 @@ impl Recording {
             cmdline: machine.cmdline.clone(),
             possible: machine.possible.clone(),
             online: machine.online.clone(),
-            isolated: machine.isolated.clone(),
+            isolated: machine.isolated.or(&machine.partitions),
             nohz_full: machine.nohz_full.clone(),
             cpus: outcome.target.cpus.clone(),
             source: outcome.target.source,
