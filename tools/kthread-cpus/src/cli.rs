@@ -110,7 +110,8 @@ pub struct CheckArgs {
     /// kthread_cpus= of the kernel command line, else the CPUs that are not isolated.
     #[arg(long, value_name = "LIST")]
     pub cpus: Option<String>,
-    /// Interrupt threads, and threads that the kernel has bound to several CPUs, must be inside too.
+    /// Interrupt threads, and threads that the kernel or a module has bound, must be inside too; those
+    /// of which each CPU has its own need not.
     #[arg(long)]
     pub strict: bool,
     /// List the threads one by one that are outside because they have to be.
@@ -201,7 +202,7 @@ pub struct PlanArgs {
     /// Which CPUs are to be free of it.
     #[arg(long, value_name = "LIST")]
     pub isolate: Option<String>,
-    /// Do not plan: look for contradictions in the running kernel's command line.
+    /// Do not plan: say what the kernel makes of its command line, and what contradicts what in it.
     #[arg(long, conflicts_with_all = ["housekeeping", "housekeeping_cpus", "isolate"])]
     pub verify: bool,
     /// The command line to look at, in place of the running kernel's.

@@ -122,6 +122,9 @@ pub struct Machine {
     pub partitions: CpuSet,
     /// The CPUs without a tick.
     pub nohz_full: CpuSet,
+    /// Whether user space, the command line or the firmware has put the second CPUs of all cores
+    /// offline.
+    pub smt_off: bool,
     /// What is in the kernel's own file, where there is one.
     pub sysfs: Option<CpuSet>,
     /// The classes of work that the kernel says it confines, where it says so.
@@ -196,6 +199,9 @@ impl Machine {
             partitions: partitions(root),
             // Older kernels write "(null)" where newer ones write nothing.
             nohz_full: cpus("nohz_full").unwrap_or_default(),
+            smt_off: root
+                .read_optional("sys/devices/system/cpu/smt/control")
+                .is_some_and(|control| ["off", "forceoff"].contains(&&*control)),
             possible,
             online,
             sysfs,
@@ -218,6 +224,7 @@ impl Machine {
             isolated: CpuSet::new(),
             partitions: CpuSet::new(),
             nohz_full: CpuSet::new(),
+            smt_off: false,
             sysfs: None,
             classes: None,
             option: None,

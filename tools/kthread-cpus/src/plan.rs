@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{Placement, PlanArgs, Print},
+    cmdline,
     cpuset::{CpuSet, Named},
     error::{Error, Result},
     machine::{Machine, Root},
@@ -257,7 +258,10 @@ pub fn make(
         ));
     }
     if isolated.contains(machine.boot_cpu()) && !wish.keep_tick {
-        wrong.push(verify::boot_cpu_without_tick(machine.boot_cpu()));
+        wrong.push(verify::boot_cpu_without_tick(
+            machine.boot_cpu(),
+            "take it for housekeeping, or add --keep-tick",
+        ));
     }
     if !wish.split_cores {
         wrong.extend(topology.split_by(&isolated).map(|core| {
@@ -338,6 +342,16 @@ fn remarks(
             "CPUs {offline} are offline now; {} of them are isolated",
             offline.and(isolated).len()
         ));
+    }
+    let nosmt = cmdline::words(&machine.cmdline)
+        .iter()
+        .any(|word| word.name == "nosmt");
+    if machine.smt_off && !offline.is_empty() && !nosmt {
+        notes.push(
+            "SMT is off, and this plan is for that: add nosmt, or plan again with SMT, so that no core is \
+             split after the next boot"
+                .to_owned(),
+        );
     }
     let others = at_hand(machine).minus(housekeeping).minus(isolated);
     if !others.is_empty() {

@@ -54,7 +54,8 @@ pub fn verify(machine: &Machine, topology: &Topology, cmdline: &str, split_cores
     wrong.extend(stray_lists(cmdline));
     clashes(&reading, &mut wrong);
     if reading.boot_in_nohz {
-        wrong.push(boot_cpu_without_tick(machine.boot_cpu()));
+        let what = "leave it out";
+        wrong.push(boot_cpu_without_tick(machine.boot_cpu(), what));
     }
     isolation(&reading, topology, machine, split_cores, &mut wrong);
     remark(&reading, machine, &mut remarks);
@@ -65,13 +66,12 @@ pub fn verify(machine: &Machine, topology: &Topology, cmdline: &str, split_cores
     }
 }
 
-/// The boot CPU keeps the time, which needs a tick.
-pub fn boot_cpu_without_tick(boot: u32) -> Contradiction {
+/// The boot CPU keeps the time, which needs a tick; `remedy` says what to do.
+pub fn boot_cpu_without_tick(boot: u32, remedy: &str) -> Contradiction {
     contradiction(
         "boot-cpu",
         format!(
-            "CPU {boot} boots the machine and keeps the time, so that it cannot be in nohz_full=; take \
-             it for housekeeping, or add --keep-tick"
+            "CPU {boot} boots the machine and keeps the time, so that it cannot be in nohz_full=; {remedy}"
         ),
     )
 }

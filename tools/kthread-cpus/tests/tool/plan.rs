@@ -296,6 +296,12 @@ fn cpus_that_are_offline_are_isolated() {
         "{text}"
     );
     assert!(text.contains("CPUs 16-31 are offline now"), "{text}");
+    let warns = || tree.run(&["plan", "-k", "1"]).1.contains("SMT is off");
+    assert!(!warns());
+    tree.write("sys/devices/system/cpu/smt/control", "off\n");
+    assert!(warns());
+    tree.write("proc/cmdline", "quiet nosmt=force\n");
+    assert!(!warns());
 }
 
 #[test]
