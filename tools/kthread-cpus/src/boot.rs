@@ -411,9 +411,12 @@ pub fn read(machine: &Machine, topology: &Topology, cmdline: &str) -> Reading {
 
     reading.isolated = isolation.isolated(DOMAIN);
     reading.managed_irq = isolation.isolated(MANAGED_IRQ);
-    reading.boot_in_nohz = nohz_asked || isolation.tickless.contains(boot);
-    // It keeps the time.
-    reading.nohz_full = isolation.tickless.minus(&CpuSet::from_iter([boot]));
+    reading.nohz_full = isolation.tickless.clone();
+    // Elsewhere another CPU keeps the time.
+    if machine.sleeps {
+        reading.boot_in_nohz = nohz_asked || isolation.tickless.contains(boot);
+        reading.nohz_full = isolation.tickless.minus(&CpuSet::from_iter([boot]));
+    }
     reading.rcu_nocbs = reading.rcu_nocbs.or(&reading.nohz_full);
     reading.all_isolated = isolation.all_isolated;
     let kept_off = if version >= Version::ISOLATION_KEEPS_KTHREADS_OFF {

@@ -125,6 +125,9 @@ pub struct Machine {
     /// Whether user space, the command line or the firmware has put the second CPUs of all cores
     /// offline.
     pub smt_off: bool,
+    /// Whether the kernel may suspend the machine, as far as that is known, for which it needs a tick
+    /// on the CPU that boots.
+    pub sleeps: bool,
     /// What is in the kernel's own file, where there is one.
     pub sysfs: Option<CpuSet>,
     /// The classes of work that the kernel says it confines, where it says so.
@@ -202,6 +205,9 @@ impl Machine {
             smt_off: root
                 .read_optional("sys/devices/system/cpu/smt/control")
                 .is_some_and(|control| ["off", "forceoff"].contains(&&*control)),
+            // The second is in every sysfs, and hardly in a recording.
+            sleeps: root.path("sys/power/wakeup_count").exists()
+                || !root.path("sys/kernel").exists(),
             possible,
             online,
             sysfs,
@@ -225,6 +231,7 @@ impl Machine {
             partitions: CpuSet::new(),
             nohz_full: CpuSet::new(),
             smt_off: false,
+            sleeps: true,
             sysfs: None,
             classes: None,
             option: None,

@@ -218,6 +218,14 @@ fn no_tick_where_the_kernel_works() {
     let found = Found::on(&machine(8), "nohz_full=0-3");
     found.is("nohz_full", "1-3");
     assert_eq!(found.names(), ["boot-cpu"]);
+    // Another one does where the machine is never suspended.
+    let tree = machine(8);
+    tree.write("sys/kernel/fscaps", "1\n");
+    let found = Found::on(&tree, "nohz_full=0-3");
+    found.is("nohz_full", "0-3");
+    assert!(found.names().is_empty());
+    tree.write("sys/power/wakeup_count", "0\n");
+    assert_eq!(Found::on(&tree, "nohz_full=0-3").names(), ["boot-cpu"]);
 }
 
 #[test]
