@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The parts of the kernel's `kthread_cpus=` that need no kernel: the parser of CPU lists, that of the
-//! boot option, the decision where a kernel thread may run, and the books of the threads.
+//! boot option, the decision where a kernel thread may run, and the registry of the threads.
 //!
 //! These are the very files that the kernel builds. They are built here to test them on the host, and
 //! for tools that must read CPU lists as the kernel does.
@@ -17,12 +17,12 @@
 
 extern crate alloc;
 
-#[path = "../linux/kernel/kthread_cpus/books.rs"]
-pub mod books;
 #[path = "../linux/kernel/kthread_cpus/cpulist.rs"]
 pub mod cpulist;
 #[path = "../linux/kernel/kthread_cpus/option.rs"]
 pub mod option;
 #[path = "../linux/kernel/kthread_cpus/policy.rs"]
 pub mod policy;
+#[path = "../linux/kernel/kthread_cpus/registry.rs"]
+pub mod registry;
 pub mod table;

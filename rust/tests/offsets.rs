@@ -59,7 +59,7 @@ fn flags() {
     assert_eq!(value(b"all:1/2"), Ok((all.clone(), 0x55)));
     assert_eq!(value(b"ALL"), Ok((all.clone(), 0xff)));
     assert_eq!(value(b""), Ok((all, 0)));
-    for (flag, class) in Classes::FLAGS {
+    for &(flag, class) in Classes::FLAGS {
         assert_eq!(
             value(format!("{flag},1").as_bytes()),
             Ok((class.to_string(), 0b10))

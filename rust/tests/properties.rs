@@ -155,7 +155,7 @@ proptest! {
         prop_assert_eq!(words, expected_words);
         match (result, expected) {
             (Ok(classes), Ok(())) => {
-                for (_, class) in Classes::FLAGS {
+                for &(_, class) in Classes::FLAGS {
                     let given = flags.iter().any(|(_, flag)| *flag == class);
                     prop_assert_eq!(classes.contains(class), given);
                 }

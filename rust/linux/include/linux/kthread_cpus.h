@@ -38,6 +38,7 @@ int kthread_cpus_parse(const char *list, size_t length, struct cpumask *cpus);
 unsigned int kthread_cpus_obey(const char *value, unsigned int times,
 			       struct cpumask *confined, struct cpumask *scratch,
 			       const struct cpumask *housekeeping);
+ssize_t kthread_cpus_print_classes(unsigned int classes, char *buffer, size_t size);
 void kthread_cpus_check_present(const char *value, const struct cpumask *confined,
 				struct cpumask *scratch,
 				const struct cpumask *housekeeping);
@@ -45,73 +46,110 @@ void kthread_cpus_check_present(const char *value, const struct cpumask *confine
 #ifdef CONFIG_KTHREAD_CPUS
 
 /**
- * struct kthread_affinity - what the books of managed kthreads know a kthread by
+ * struct kthread_affinity - what is known of the affinity of a kthread
  * @node: its place among those with the same preference
- * @entry: number of the preference, 0 if it is not in the books
- * @stray: number of the affinity that user space has set, 0 if there is none
+ * @task: the kthread
+ * @group: number of the preference, 0 if it is not registered
+ * @watch: number of a CPU that it depends on, plus 1, or 0
+ * @is_preferred: kthread_affine_preferred() was called
+ * @is_fallen: the scheduler's fallback has set its mask while it was not confined
  *
- * Zeroed at first. Protected by the lock of the books, but whether @entry is 0 may
- * be read without it by who creates, binds or ends the kthread.
+ * @node, @group and @watch are protected by kthread_affinity_lock, but whether
+ * @group is 0 may be read without it by who creates, binds or ends the kthread,
+ * and by who holds its pi_lock. @is_fallen is protected by the pi_lock.
  */
 struct kthread_affinity {
 	struct list_head	node;
-	unsigned int		entry;
-	unsigned int		stray;
+	struct task_struct	*task;
+	unsigned int		group;
+	unsigned int		watch;
+	bool			is_preferred;
+	bool			is_fallen;
 };
 
 /**
- * enum kthread_affinity_reason - why the allowed mask of a managed kthread changes
+ * enum kthread_affinity_reason - why the mask of a managed kthread is set
  * @KTHREAD_AFFINITY_CREATED: it is new
- * @KTHREAD_AFFINITY_PREFERRED: kthread_affine_preferred()
- * @KTHREAD_AFFINITY_UPDATED: kthread_affine_preferred_update()
- * @KTHREAD_AFFINITY_USER: sched_setaffinity(), a cpuset, or kthread_set_cpus_allowed()
+ * @KTHREAD_AFFINITY_PREFERRED: its preference has changed
+ * @KTHREAD_AFFINITY_USER: sched_setaffinity()
+ * @KTHREAD_AFFINITY_SET: its cpuset or its owner asks for it
  * @KTHREAD_AFFINITY_ONLINE: a CPU has come online
  * @KTHREAD_AFFINITY_OFFLINE: a CPU is about to go offline
- * @KTHREAD_AFFINITY_NODES: the CPUs of the nodes were read
+ * @KTHREAD_AFFINITY_FALLBACK: it may run on no CPU that is there
  * @KTHREAD_AFFINITY_HOUSEKEEPING: the housekeeping CPUs have changed
  * @KTHREAD_AFFINITY_CONFINED: %cpu_kthread_mask has changed
  */
 enum kthread_affinity_reason {
 	KTHREAD_AFFINITY_CREATED,
 	KTHREAD_AFFINITY_PREFERRED,
-	KTHREAD_AFFINITY_UPDATED,
 	KTHREAD_AFFINITY_USER,
+	KTHREAD_AFFINITY_SET,
 	KTHREAD_AFFINITY_ONLINE,
 	KTHREAD_AFFINITY_OFFLINE,
-	KTHREAD_AFFINITY_NODES,
+	KTHREAD_AFFINITY_FALLBACK,
 	KTHREAD_AFFINITY_HOUSEKEEPING,
 	KTHREAD_AFFINITY_CONFINED,
 };
 
-/* In Rust as well: */
-int kthread_books_setup(unsigned int nodes);
-void kthread_books_enrol(struct kthread_affinity *affinity, int node,
-			 struct kthread_affinity *creator);
-void kthread_books_leave(struct kthread_affinity *affinity);
-int kthread_books_prefer(struct kthread_affinity *affinity,
-			 const struct cpumask *mask);
-int kthread_books_update(struct kthread_affinity *affinity,
-			 const struct cpumask *mask);
-int kthread_books_restrict(struct kthread_affinity *affinity,
-			   const struct cpumask *mask);
-int kthread_books_set_cpuset(struct kthread_affinity *affinity,
-			     const struct cpumask *mask);
-void kthread_books_change(enum kthread_affinity_reason reason);
-void kthread_books_enforce(enum kthread_affinity_reason reason);
-void kthread_books_change_online(unsigned int cpu, int node);
-void kthread_books_change_nodes(void);
-int kthread_books_debugfs(void);
+/**
+ * struct kthread_affinity_wishes - what others keep about where a kthread runs
+ * @cpuset: the CPUs of its cpuset, NULL for the top one
+ * @excluded: the CPUs that partitions have taken from the top cpuset, or NULL
+ * @user: its user_cpus_ptr
+ * @is_forgotten: whether the fallback would have cleared that in mainline
+ */
+struct kthread_affinity_wishes {
+	const struct cpumask	*cpuset;
+	const struct cpumask	*excluded;
+	const struct cpumask	*user;
+	bool			is_forgotten;
+};
 
-/* What these call, kernel/kthread_cpus/kthread.c: */
-void kthread_affinity_allow(struct kthread_affinity *affinity,
-			    const struct cpumask *allowed,
-			    enum kthread_affinity_reason reason);
-pid_t kthread_affinity_name(struct kthread_affinity *affinity, char *name,
-			    size_t size);
-bool kthread_books_read_masks(struct cpumask *confined,
-			      struct cpumask *housekeeping,
-			      struct cpumask *usable, struct cpumask *possible);
-void kthread_books_read_node(int node, struct cpumask *cpus);
+/* In Rust as well: */
+int kthread_registry_init(unsigned int nodes);
+bool kthread_registry_add(struct kthread_affinity *affinity, int node,
+			  const struct cpumask *mask);
+void kthread_registry_remove(struct kthread_affinity *affinity);
+int kthread_registry_prefer(struct kthread_affinity *affinity,
+			    const struct cpumask *mask, bool update);
+void kthread_registry_change(enum kthread_affinity_reason reason, unsigned int cpu);
+int kthread_registry_next(unsigned long *at, struct task_struct **tasks,
+			  unsigned int most);
+int kthread_registry_evaluate(struct kthread_affinity *affinity,
+			      enum kthread_affinity_reason reason,
+			      const struct cpumask *asked,
+			      const struct kthread_affinity_wishes *wishes,
+			      struct cpumask *result);
+
+/* What these call, kernel/kthread_cpus/affinity.c: */
+unsigned long kthread_affinity_lock_irqsave(void);
+void kthread_affinity_unlock_irqrestore(unsigned long flags);
+struct task_struct *kthread_affinity_get_task(struct kthread_affinity *affinity);
+bool kthread_affinity_read_masks(struct cpumask *confined,
+				 struct cpumask *housekeeping,
+				 struct cpumask *possible);
+bool kthread_affinity_cpu_on_node(unsigned int cpu, int node);
+
+/* kernel/kthread.c: */
+struct kthread_affinity *kthread_affinity_of(struct task_struct *p);
+
+/* kernel/sched/core.c: */
+int kthread_reset_cpus_allowed(struct task_struct *p,
+			       enum kthread_affinity_reason reason, bool wait);
+void kthread_reset_cpus_allowed_force(struct task_struct *p,
+				      enum kthread_affinity_reason reason);
+
+/* For these two, isolation.c and setup.c: */
+int kthread_affinity_prefer(struct task_struct *p, const struct cpumask *mask,
+			    bool update);
+void kthread_affinity_register(struct task_struct *p, int node);
+void kthread_affinity_unregister(struct task_struct *p);
+void kthread_affinity_start(void);
+int kthread_affinity_evaluate(struct task_struct *p,
+			      enum kthread_affinity_reason reason,
+			      const struct cpumask *asked, struct cpumask *result);
+bool kthread_affinity_is_managed(struct task_struct *p);
+void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int cpu);
 
 extern unsigned int kthread_cpus_classes;
 
@@ -123,8 +161,8 @@ void kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus);
  * kthread_cpus_confines - Does kthread_cpus= confine a class of work?
  * @class: the class
  *
- * Later than at boot it may become true when user space sets the CPUs, but never
- * false again. Any context.
+ * Without the boot option it may change later, when user space sets the CPUs. Any
+ * context.
  *
  * Return: whether it does; false until the option was read.
  */
@@ -136,6 +174,18 @@ static inline bool kthread_cpus_confines(enum kthread_cpus_class class)
 #else
 
 static inline void kthread_cpus_init(void) { }
+static inline void kthread_affinity_unregister(struct task_struct *p) { }
+
+static inline int kthread_affinity_prefer(struct task_struct *p,
+					  const struct cpumask *mask, bool update)
+{
+	return 0;
+}
+
+static inline bool kthread_affinity_is_managed(struct task_struct *p)
+{
+	return false;
+}
 
 static inline bool kthread_cpus_confines(enum kthread_cpus_class class)
 {

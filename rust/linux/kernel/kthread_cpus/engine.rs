@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The affinity of managed kthreads: the [`Books`] of them, and what C tells them.
+//! The affinity of managed kthreads: the [`Registry`] of them, and what C asks it.
 //!
 //! # Locks
 //!
-//! [`BOOKS`] protects the books and every `struct kthread_affinity`. It is a mutex, as changing the
-//! affinity of a thread may sleep until that has moved. It is taken
+//! `kthread_affinity_lock` in `affinity.c` protects the registry and what it keeps in every
+//! `struct kthread_affinity`. It is a raw spinlock that is taken last: within the `pi_lock` of a thread
+//! and the lock of its runqueue where a mask is evaluated, and by itself everywhere else. So a mask that
+//! is set is that of the registry as it is just then, and no lock is held while a thread is waited for.
 //!
-//! * after `kthread_cpus_mutex`, `cpuset_top_mutex`, `cpu_hotplug_lock`, `cpuset_mutex` and
-//!   `wq_pool_attach_mutex`, where these are held,
-//! * before `rcu_read_lock()`, and before the `pi_lock` of a thread and the lock of its runqueue.
-//!
-//! Nothing is allocated while it is held, so that it depends on no memory being freed. But who
-//! moves a thread that has disabled migration waits for it, and with it whoever wants the lock.
+//! Nothing is allocated or freed while it is held.
 //!
 //! # What is true when
 //!
-//! The books have the masks of the system as the last change found them. Whoever changes one of
-//! these masks has it change before the call that tells the books, so that the last call finds them
-//! all as they are, in whatever order the calls get the lock. A CPU counts as usable while it is
-//! active and not dying: `cpu_active_mask` is set before, and `cpu_dying_mask` is set and cleared
-//! before, the callbacks of `CPUHP_AP_KTHREADS_ACTIVE` run.
+//! Whoever changes what the registry has read does so before the call that tells the registry, and
+//! before it lets go of the lock, a new generation has begun. A thread that is evaluated before is due,
+//! as are those that were registered before; one that is registered or evaluated later finds what is new.
 //!
 //! C header: [`include/linux/kthread_cpus.h`](srctree/include/linux/kthread_cpus.h)
 
@@ -34,126 +29,168 @@ use kernel::{
     prelude::*, //
 };
 
-use core::ptr::NonNull;
+use core::{
+    cell::UnsafeCell,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    ptr::NonNull, //
+};
 
 use super::{
-    books::{
-        Books,
+    registry::{
         List,
-        Masks,
-        Reason,
+        Outcome,
+        Prealloc,
         Refusal,
-        Setter,
-        Spare,
+        Registry,
+        Request,
         Thread,
-        Whom, //
+        Wishes, //
     },
     table::Table,
 };
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialized in `kthread_books_setup()`, which comes before all other calls.
-    unsafe(uninit) static BOOKS: Mutex<Option<Books<Ring>>> = None;
+/// The registry, once [`kthread_registry_init()`] has made it.
+struct Global(UnsafeCell<Option<Registry<Ring>>>);
+
+// SAFETY: It is only used by who has a `Guard`, and so the lock. What it holds are numbers, ordinary
+// memory, and pointers to the like, which no CPU or task has to itself.
+unsafe impl Sync for Global {}
+
+static REGISTRY: Global = Global(UnsafeCell::new(None));
+
+/// The registry, under its lock.
+///
+/// # Invariants
+///
+/// `kthread_affinity_lock` is held by this CPU, with interrupts off, and the registry is there.
+struct Guard {
+    flags: c_ulong,
+    registry: NonNull<Registry<Ring>>,
 }
 
-/// How long the name of a kthread may be, as in `/proc`.
-pub(super) const NAME_SIZE: usize = 64;
+impl Guard {
+    /// Takes the lock. Returns nothing before there is a registry.
+    fn lock() -> Option<Self> {
+        // SAFETY: It was never taken on this CPU before: no function here is called with it held.
+        let flags = unsafe { bindings::kthread_affinity_lock_irqsave() };
 
-/// A kthread in the books.
+        // SAFETY: The lock is held, so that there is no other reference.
+        match unsafe { &mut *REGISTRY.0.get() } {
+            // INVARIANT: The lock was taken above.
+            Some(registry) => Some(Self {
+                flags,
+                registry: registry.into(),
+            }),
+            None => {
+                // SAFETY: It was taken above.
+                unsafe { bindings::kthread_affinity_unlock_irqrestore(flags) };
+                None
+            }
+        }
+    }
+}
+
+impl Deref for Guard {
+    type Target = Registry<Ring>;
+
+    #[inline]
+    fn deref(&self) -> &Registry<Ring> {
+        // SAFETY: By the type invariant, the lock is held and the registry is there.
+        unsafe { self.registry.as_ref() }
+    }
+}
+
+impl DerefMut for Guard {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Registry<Ring> {
+        // SAFETY: By the type invariant, the lock is held and the registry is there.
+        unsafe { self.registry.as_mut() }
+    }
+}
+
+impl Drop for Guard {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant, it is held, and this is the end of it.
+        unsafe { bindings::kthread_affinity_unlock_irqrestore(self.flags) };
+    }
+}
+
+/// A kthread that is registered, or about to be.
 ///
 /// # Invariants
 ///
 /// It points to the `struct kthread_affinity` of a kthread that is valid for as long as the caller
-/// of the exported function that made this promises, or until the kthread has left the books.
-/// [`BOOKS`] is held while it is used.
+/// of the exported function that made this promises, or until the kthread is unregistered. Only the
+/// registry has one, so that `kthread_affinity_lock` is held while it is used.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Member(NonNull<bindings::kthread_affinity>);
 
-// SAFETY: It is only used with `BOOKS` held, by whichever task holds that, and what it points to is
-// ordinary memory that no CPU or task has to itself.
-unsafe impl Send for Member {}
-
 impl Member {
-    /// Returns nothing for a NULL pointer.
-    ///
     /// # Safety
     ///
-    /// * `affinity` must be NULL or point to the `struct kthread_affinity` of a kthread.
-    /// * That must stay valid while it is used, and while the kthread is in the books.
-    unsafe fn new(affinity: *mut bindings::kthread_affinity) -> Option<Self> {
+    /// * `affinity` must point to the `struct kthread_affinity` of a kthread.
+    /// * That must stay valid while it is used, and while the kthread is registered.
+    #[inline]
+    unsafe fn new(affinity: *mut bindings::kthread_affinity) -> Self {
+        // SAFETY: The caller promises that it is not NULL.
         // INVARIANT: The caller promises what is needed.
-        NonNull::new(affinity).map(Self)
+        Self(unsafe { NonNull::new_unchecked(affinity) })
     }
 
-    /// Sets `name` to the name of the thread, which ends with a NUL, and returns its PID.
-    pub(super) fn name(self, name: &mut [u8; NAME_SIZE]) -> c_int {
-        // SAFETY:
-        // * By the type invariant, the first argument is valid.
-        // * The others are a buffer and its size.
-        unsafe { bindings::kthread_affinity_name(self.0.as_ptr(), name.as_mut_ptr(), NAME_SIZE) }
-    }
-
+    #[inline]
     fn node(self) -> *mut bindings::list_head {
         // SAFETY: By the type invariant, it is valid.
         unsafe { &raw mut (*self.0.as_ptr()).node }
     }
 
+    #[inline]
     fn next(self) -> Self {
         // SAFETY: By the type invariant, it is valid, and while it is in a ring, the next node is
         // that of another member of it, or its own.
         let next = unsafe { container_of!((*self.node()).next, bindings::kthread_affinity, node) };
 
         // SAFETY: It is the place of a struct that holds a node of the ring, and so not NULL.
-        // INVARIANT: Only those in the books are linked, and they leave before they are freed.
+        // INVARIANT: Only those that are registered are linked.
         Self(unsafe { NonNull::new_unchecked(next) })
     }
 }
 
 impl Thread for Member {
-    fn entry(self) -> u32 {
+    #[inline]
+    fn group(self) -> u32 {
         // SAFETY: By the type invariant, it is valid, and the lock is held.
-        unsafe { (*self.0.as_ptr()).entry }
+        unsafe { (*self.0.as_ptr()).group }
     }
 
-    fn set_entry(self, entry: u32) {
-        // SAFETY: By the type invariant, it is valid. Only the books call this, which are only lent
-        // under the lock, so that nobody else writes; who reads it without does so by READ_ONCE().
-        unsafe { (&raw mut (*self.0.as_ptr()).entry).write_volatile(entry) };
+    #[inline]
+    fn set_group(self, group: u32) {
+        // SAFETY: By the type invariant, it is valid and the lock is held, so that nobody else writes;
+        // who reads it without the lock does so by READ_ONCE().
+        unsafe { (&raw mut (*self.0.as_ptr()).group).write_volatile(group) };
     }
 
-    fn stray(self) -> u32 {
+    #[inline]
+    fn watch(self) -> u32 {
         // SAFETY: By the type invariant, it is valid, and the lock is held.
-        unsafe { (*self.0.as_ptr()).stray }
+        unsafe { (*self.0.as_ptr()).watch }
     }
 
-    fn set_stray(self, stray: u32) {
+    #[inline]
+    fn set_watch(self, watch: u32) {
         // SAFETY: By the type invariant, it is valid, and the lock is held.
-        unsafe { (*self.0.as_ptr()).stray = stray };
-    }
-
-    fn allow(self, allowed: &[usize], reason: Reason) {
-        let reason = match reason {
-            Reason::Created => bindings::kthread_affinity_reason_KTHREAD_AFFINITY_CREATED,
-            Reason::Preferred => bindings::kthread_affinity_reason_KTHREAD_AFFINITY_PREFERRED,
-            Reason::Updated => bindings::kthread_affinity_reason_KTHREAD_AFFINITY_UPDATED,
-            Reason::User => bindings::kthread_affinity_reason_KTHREAD_AFFINITY_USER,
-            Reason::Changed(what) => what,
-        };
-
-        // SAFETY:
-        // * By the type invariant, the first argument is valid.
-        // * All masks of the books have the words of a `struct cpumask`.
-        unsafe {
-            bindings::kthread_affinity_allow(self.0.as_ptr(), allowed.as_ptr().cast(), reason)
-        };
+        unsafe { (*self.0.as_ptr()).watch = watch };
     }
 }
 
-/// The threads of an entry, linked in a ring that has no head, so that an entry may be moved.
+/// Some threads of a group, linked in a ring that has no head, so that a group may be moved.
 ///
 /// # Invariants
 ///
-/// `first` is in a ring of the members that were added and not removed since.
+/// `first` is in a ring of the members that were added and not unlinked since.
 pub(super) struct Ring {
     first: Option<Member>,
 }
@@ -164,10 +201,12 @@ impl List for Ring {
     // INVARIANT: There are no members.
     const EMPTY: Self = Self { first: None };
 
+    #[inline]
     fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
+    #[inline]
     fn add(&mut self, thread: Member) {
         match self.first {
             None => {
@@ -181,41 +220,79 @@ impl List for Ring {
         }
     }
 
-    fn remove(&mut self, thread: Member) {
-        let next = thread.next();
+    #[inline]
+    fn forget(&mut self, thread: Member) {
+        if self.first == Some(thread) {
+            let next = thread.next();
 
-        // INVARIANT: Either nothing is left, or a member that stays.
-        if next == thread {
-            self.first = None;
-        } else if self.first == Some(thread) {
-            self.first = Some(next);
+            // INVARIANT: Either nothing is left, or a member that stays.
+            self.first = (next != thread).then_some(next);
         }
+    }
+
+    #[inline]
+    fn unlink(thread: Member) {
         // SAFETY: The node is valid and in a ring, if only its own.
         unsafe { bindings::list_del(thread.node()) };
     }
 
-    fn for_each(&self, mut with: impl FnMut(Member)) {
-        let Some(first) = self.first else {
+    #[inline]
+    fn pop(&mut self) -> Option<Member> {
+        let thread = self.first?;
+
+        self.forget(thread);
+        Self::unlink(thread);
+        Some(thread)
+    }
+
+    fn append(&mut self, other: &mut Self) {
+        let Some(second) = other.first.take() else {
             return;
         };
-        let mut member = first;
+        let Some(first) = self.first else {
+            // INVARIANT: It is the ring that `other` was, which has none now.
+            self.first = Some(second);
+            return;
+        };
+        let (first, second) = (first.node(), second.node());
 
-        loop {
-            with(member);
-            member = member.next();
-            if member == first {
-                return;
-            }
+        // SAFETY: All nodes of a ring are valid, and so are their links, which are not used otherwise
+        // while the lock is held. Where the two rings begin, each is cut, and goes on with the other.
+        unsafe {
+            let (first_end, second_end) = ((*first).prev, (*second).prev);
+
+            (*first_end).next = second;
+            (*second).prev = first_end;
+            (*second_end).next = first;
+            (*first).prev = second_end;
         }
     }
 }
 
-/// Calls `with` with the books, under their lock.
-pub(super) fn with_books<T>(with: impl FnOnce(&mut Books<Ring>) -> T) -> Option<T> {
-    BOOKS.lock().as_mut().map(with)
+/// The words of `mask`.
+///
+/// # Safety
+///
+/// `mask` must be valid for reading for as long as the result is used. If it changes meanwhile, then
+/// so that each word has a value that the caller can do with.
+#[inline]
+unsafe fn words<'a>(mask: *const bindings::cpumask) -> &'a [usize] {
+    // SAFETY: The caller promises that it is valid, and it is at least that long.
+    unsafe { core::slice::from_raw_parts(mask.cast(), cpumask::size() / size_of::<usize>()) }
 }
 
-/// A copy of `mask`, as far as its CPUs are possible.
+/// As [`words()`], but nothing for NULL.
+///
+/// # Safety
+///
+/// As for [`words()`], unless `mask` is NULL.
+#[inline]
+unsafe fn words_if<'a>(mask: *const bindings::cpumask) -> Option<&'a [usize]> {
+    // SAFETY: The caller promises what is needed.
+    (!mask.is_null()).then(|| unsafe { words(mask) })
+}
+
+/// A copy of `mask`, as far as its CPUs are possible. May sleep.
 fn copy(mask: &Cpumask) -> Result<Table<usize>> {
     let mut words = Table::filled(0, cpumask::size() / size_of::<usize>())?;
 
@@ -226,259 +303,252 @@ fn copy(mask: &Cpumask) -> Result<Table<usize>> {
     Ok(words)
 }
 
-/// Calls `with` with the member, the books, and a copy of `mask` unless that is NULL, until there
-/// is room.
-///
-/// # Safety
-///
-/// As [`Member::new()`] for `affinity`, and `mask` must be NULL or valid for reading.
-unsafe fn with_mask(
-    affinity: *mut bindings::kthread_affinity,
-    mask: *const bindings::cpumask,
-    with: impl Fn(&mut Books<Ring>, Member, &mut Spare<Ring>) -> Result<(), Refusal>,
-) -> Result {
-    // SAFETY: The caller promises that it is the `struct kthread_affinity` of a kthread.
-    let member = unsafe { Member::new(affinity) }.ok_or(EINVAL)?;
-    let mask = if mask.is_null() {
-        None
-    } else {
-        // SAFETY: The caller promises that it is valid for reading.
-        Some(copy(unsafe { Cpumask::from_raw(mask) })?)
-    };
-    let mut spare = Spare::new(mask);
-
-    loop {
-        match with_books(|books| with(books, member, &mut spare)).ok_or(EINVAL)? {
-            Ok(()) => return Ok(()),
-            Err(Refusal::Short) => spare.fill()?,
-            Err(Refusal::Unknown) => return Err(ENOENT),
-            Err(Refusal::Taken) => return Err(EBUSY),
-            Err(Refusal::Indifferent | Refusal::Unusable) => return Err(EINVAL),
-        }
-    }
-}
-
-fn errno(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
-}
-
-/// Sets up the books, for `nodes` nodes.
+/// Sets up the registry for `nodes` nodes. No CPU is usable until [`kthread_registry_cpu_up()`].
 ///
 /// Returns 0 or -ENOMEM. May sleep.
 ///
 /// # Safety
 ///
-/// Must be called once, at boot, before all other functions here.
+/// Must be called once, at boot, when there is one CPU and one task.
 #[export]
-pub unsafe extern "C" fn kthread_books_setup(nodes: c_uint) -> c_int {
-    // SAFETY: The caller promises that this is called once.
-    unsafe { BOOKS.init() };
-
-    match Books::new(nodes as usize, cpumask::size() / size_of::<usize>()) {
-        Ok(books) => {
-            *BOOKS.lock() = Some(books);
+pub unsafe extern "C" fn kthread_registry_init(nodes: c_uint) -> c_int {
+    match Registry::new(nodes as usize, cpumask::size() / size_of::<usize>()) {
+        Ok(registry) => {
+            // SAFETY: The caller promises that nobody else is there to use it.
+            unsafe { *REGISTRY.0.get() = Some(registry) };
             0
         }
         Err(error) => Error::from(error).to_errno(),
     }
 }
 
-/// Puts a new kthread into the books, with the preference for the CPUs of `node` unless that is
-/// `NUMA_NO_NODE`, and moves it where it may run. What user space has set for the kthread `creator`
-/// is set for it as well, unless there is no memory. May sleep.
+/// Registers a new kthread, with the preference for the CPUs of `node` unless that is
+/// `NUMA_NO_NODE`.
+///
+/// Returns whether it is confined, and not to `mask`. Any context.
 ///
 /// # Safety
 ///
-/// * `affinity` must point to the `struct kthread_affinity` of a kthread that is not in the books.
-/// * It must stay valid until [`kthread_books_leave`].
-/// * `creator` must be NULL or point to the `struct kthread_affinity` of a kthread.
+/// * `affinity` must point to the `struct kthread_affinity` of a kthread that is not registered.
+/// * It must stay valid until [`kthread_registry_remove`].
+/// * `mask` must be valid for reading.
 #[export]
-pub unsafe extern "C" fn kthread_books_enrol(
+pub unsafe extern "C" fn kthread_registry_add(
     affinity: *mut bindings::kthread_affinity,
     node: c_int,
-    creator: *mut bindings::kthread_affinity,
-) {
-    // SAFETY: The caller promises that it is valid for as long as it is in the books.
-    let Some(member) = (unsafe { Member::new(affinity) }) else {
-        return;
-    };
-    // SAFETY: The caller promises that it is NULL or valid.
-    let mut creator = unsafe { Member::new(creator) };
-    let node = usize::try_from(node).ok();
-    let mut spare = Spare::new(None);
+    mask: *const bindings::cpumask,
+) -> bool {
+    // SAFETY: The caller promises that it is valid for as long as it is registered.
+    let member = unsafe { Member::new(affinity) };
+    // SAFETY: The caller promises that it is valid.
+    let mask = unsafe { words(mask) };
 
-    while let Some(Err(_)) = with_books(|books| books.enrol(member, node, creator, &mut spare)) {
-        if spare.fill().is_err() {
-            creator = None;
-        }
-    }
+    Guard::lock().is_some_and(|mut registry| {
+        registry.register(member, usize::try_from(node).ok());
+        registry.masks().is_confined && registry.allowed(member) != Some(mask)
+    })
 }
 
-/// Strikes a kthread out of the books, if it is in them: it exits or is bound. May sleep.
+/// Unregisters a kthread, if it is registered: it exits or is bound.
+///
+/// Any context that may free memory.
 ///
 /// # Safety
 ///
 /// `affinity` must point to the `struct kthread_affinity` of a kthread.
 #[export]
-pub unsafe extern "C" fn kthread_books_leave(affinity: *mut bindings::kthread_affinity) {
+pub unsafe extern "C" fn kthread_registry_remove(affinity: *mut bindings::kthread_affinity) {
     // SAFETY: The caller promises that it is valid.
-    let Some(member) = (unsafe { Member::new(affinity) }) else {
+    let member = unsafe { Member::new(affinity) };
+    // Freed when the lock was dropped.
+    let mut freed = Prealloc::empty();
+
+    if let Some(mut registry) = Guard::lock() {
+        registry.unregister(member, &mut freed);
+    }
+}
+
+/// Gives a kthread the preference `mask`, or if `update` another preference than it has.
+///
+/// Returns 0, -EBUSY if it has a mask already, -EINVAL if it has no preference to update or is not
+/// registered, or -ENOMEM; nothing is changed unless it is 0. May sleep.
+///
+/// # Safety
+///
+/// * `affinity` must point to the `struct kthread_affinity` of a kthread.
+/// * `mask` must be valid for reading. It may change meanwhile.
+#[export]
+pub unsafe extern "C" fn kthread_registry_prefer(
+    affinity: *mut bindings::kthread_affinity,
+    mask: *const bindings::cpumask,
+    update: bool,
+) -> c_int {
+    // SAFETY: The caller promises that it is valid.
+    let member = unsafe { Member::new(affinity) };
+    // SAFETY: The caller promises that it is valid for reading.
+    let mask = unsafe { Cpumask::from_raw(mask) };
+
+    match prefer(member, mask, update) {
+        Ok(()) => 0,
+        Err(error) => error.to_errno(),
+    }
+}
+
+fn prefer(member: Member, mask: &Cpumask, update: bool) -> Result {
+    let mut prealloc = Prealloc::new(copy(mask)?)?;
+
+    loop {
+        let done = match Guard::lock() {
+            Some(mut registry) if update => registry.update(member, &mut prealloc),
+            Some(mut registry) => registry.prefer(member, &mut prealloc),
+            None => Err(Refusal::Unknown),
+        };
+
+        match done {
+            Ok(()) => return Ok(()),
+            Err(Refusal::Short) => prealloc.fill()?,
+            Err(Refusal::Taken) => return Err(EBUSY),
+            Err(Refusal::Unknown | Refusal::Indifferent) => return Err(EINVAL),
+        }
+    }
+}
+
+/// Begins a generation after `reason`: the CPU `cpu` has become active, or is about to become inactive,
+/// or for any other reason the CPUs that kthreads are confined to or the housekeeping CPUs have changed.
+/// The caller goes on with [`kthread_registry_next`]. Any context.
+#[export]
+pub extern "C" fn kthread_registry_change(reason: bindings::kthread_affinity_reason, cpu: c_uint) {
+    let Some(mut registry) = Guard::lock() else {
         return;
     };
-    let mut spare = Spare::new(None);
 
-    with_books(|books| books.leave(member, &mut spare));
-}
-
-/// Gives a kthread the preference `mask`.
-///
-/// Returns 0, -EBUSY if it has a mask already, -ENOENT if it is not in the books, or -ENOMEM;
-/// nothing is changed unless it is 0. May sleep.
-///
-/// # Safety
-///
-/// * `affinity` must point to the `struct kthread_affinity` of a kthread.
-/// * `mask` must be valid for reading. It may change meanwhile.
-#[export]
-pub unsafe extern "C" fn kthread_books_prefer(
-    affinity: *mut bindings::kthread_affinity,
-    mask: *const bindings::cpumask,
-) -> c_int {
-    // SAFETY: The caller promises what is needed.
-    errno(unsafe { with_mask(affinity, mask, Books::prefer) })
-}
-
-/// Changes the preference of a kthread to `mask`.
-///
-/// Returns 0, -EINVAL if it has no preference, -ENOENT if it is not in the books, or -ENOMEM;
-/// nothing is changed unless it is 0. May sleep.
-///
-/// # Safety
-///
-/// * `affinity` must point to the `struct kthread_affinity` of a kthread.
-/// * `mask` must be valid for reading. It may change meanwhile.
-#[export]
-pub unsafe extern "C" fn kthread_books_update(
-    affinity: *mut bindings::kthread_affinity,
-    mask: *const bindings::cpumask,
-) -> c_int {
-    // SAFETY: The caller promises what is needed.
-    errno(unsafe { with_mask(affinity, mask, Books::update) })
-}
-
-/// Keeps a kthread on the CPUs of `mask`, which user space or its owner asks for, as far as it may
-/// run there.
-///
-/// Returns 0, -EINVAL if it can run on none of them, -ENOENT if it is not in the books, or
-/// -ENOMEM; nothing is changed unless it is 0. May sleep.
-///
-/// # Safety
-///
-/// * `affinity` must point to the `struct kthread_affinity` of a kthread.
-/// * `mask` must be valid for reading.
-#[export]
-pub unsafe extern "C" fn kthread_books_restrict(
-    affinity: *mut bindings::kthread_affinity,
-    mask: *const bindings::cpumask,
-) -> c_int {
-    // SAFETY: The caller promises what is needed.
-    errno(unsafe {
-        with_mask(affinity, mask, |books, member, spare| {
-            books.restrict(member, Setter::User, spare)
-        })
-    })
-}
-
-/// Keeps a kthread on the CPUs of `mask`, which its cpuset has, as far as it may run there, or no
-/// longer if that is NULL.
-///
-/// Returns 0, -ENOENT if it is not in the books, or -ENOMEM if there is a mask; nothing is changed
-/// unless it is 0. May sleep.
-///
-/// # Safety
-///
-/// * `affinity` must point to the `struct kthread_affinity` of a kthread.
-/// * `mask` must be NULL or valid for reading.
-#[export]
-pub unsafe extern "C" fn kthread_books_set_cpuset(
-    affinity: *mut bindings::kthread_affinity,
-    mask: *const bindings::cpumask,
-) -> c_int {
-    // SAFETY: The caller promises what is needed.
-    errno(unsafe {
-        with_mask(affinity, mask, |books, member, spare| {
-            books.restrict(member, Setter::Cpuset, spare)
-        })
-    })
-}
-
-/// Moves the kthreads that have to move after a mask of the system has changed, as `reason` says.
-/// Allocates nothing. May sleep.
-///
-/// # Safety
-///
-/// [`kthread_books_setup`] must have been called.
-#[export]
-pub unsafe extern "C" fn kthread_books_change(reason: bindings::kthread_affinity_reason) {
-    with_books(|books| books.change(reason, Whom::Affected, read_masks));
-}
-
-/// As [`kthread_books_change`], but puts right every kthread, also one that did not have to move
-/// but has moved itself or was moved by others than the books.
-///
-/// # Safety
-///
-/// [`kthread_books_setup`] must have been called.
-#[export]
-pub unsafe extern "C" fn kthread_books_enforce(reason: bindings::kthread_affinity_reason) {
-    with_books(|books| books.change(reason, Whom::Everyone, read_masks));
-}
-
-/// As [`kthread_books_change`], for the CPU `cpu`, which has come online and belongs to `node`.
-///
-/// # Safety
-///
-/// [`kthread_books_setup`] must have been called.
-#[export]
-pub unsafe extern "C" fn kthread_books_change_online(cpu: c_uint, node: c_int) {
-    let reason = bindings::kthread_affinity_reason_KTHREAD_AFFINITY_ONLINE;
-
-    with_books(|books| {
-        if !books.knows_node(cpu as usize, usize::try_from(node).ok()) {
-            books.change_nodes(reason, read_node);
+    match reason {
+        bindings::kthread_affinity_reason_KTHREAD_AFFINITY_ONLINE => {
+            registry.cpu_up(cpu as usize, |node| {
+                // SAFETY: Only nodes below `nr_node_ids` are known to the registry.
+                unsafe { bindings::kthread_affinity_cpu_on_node(cpu, node as c_int) }
+            });
         }
-        books.change(reason, Whom::Affected, read_masks);
-    });
+        bindings::kthread_affinity_reason_KTHREAD_AFFINITY_OFFLINE => {
+            registry.cpu_down(cpu as usize);
+        }
+        _ => registry.change(|masks| {
+            // SAFETY: All masks of the registry are as long as a `struct cpumask`, and distinct.
+            masks.is_confined = unsafe {
+                bindings::kthread_affinity_read_masks(
+                    masks.confined.as_mut_ptr().cast(),
+                    masks.housekeeping.as_mut_ptr().cast(),
+                    masks.possible.as_mut_ptr().cast(),
+                )
+            };
+        }),
+    }
 }
 
-/// Has the CPUs of every node read again. May sleep.
+/// How many groups are looked at before the lock is given up.
+const MOST_GROUPS: u32 = 256;
+
+/// Hands out kthreads that have to be evaluated.
+///
+/// `at`, which is 0 at first, is where to go on. Sets up to `most` of `tasks` to kthreads, with a
+/// reference to each that the caller drops.
+///
+/// Returns how many, or -1 if there is nothing left to do. Any context.
 ///
 /// # Safety
 ///
-/// [`kthread_books_setup`] must have been called.
+/// * `at` must be valid for reading and writing.
+/// * `tasks` must be valid for writing `most` pointers.
 #[export]
-pub unsafe extern "C" fn kthread_books_change_nodes() {
-    let reason = bindings::kthread_affinity_reason_KTHREAD_AFFINITY_NODES;
+pub unsafe extern "C" fn kthread_registry_next(
+    at: *mut c_ulong,
+    tasks: *mut *mut bindings::task_struct,
+    most: c_uint,
+) -> c_int {
+    let Some(mut registry) = Guard::lock() else {
+        return -1;
+    };
+    // SAFETY: The caller promises that it is valid.
+    let mut place = unsafe { *at } as usize;
+    let mut groups = MOST_GROUPS;
+    let mut count = 0;
 
-    with_books(|books| books.change_nodes(reason, read_node));
+    if registry.is_settled() {
+        return -1;
+    }
+    while count < most {
+        let Some(member) = registry.next(&mut place, &mut groups) else {
+            break;
+        };
+
+        // SAFETY:
+        // * A member that is registered is valid, and its task, which unregisters it, not yet freed.
+        // * The caller promises that there is room for `most` pointers.
+        unsafe {
+            *tasks.add(count as usize) = bindings::kthread_affinity_get_task(member.0.as_ptr())
+        };
+        count += 1;
+    }
+    // SAFETY: The caller promises that it is valid.
+    unsafe { *at = place as c_ulong };
+    count as c_int
 }
 
-fn read_masks(masks: &mut Masks) {
-    // SAFETY: All masks of the books are as long as a `struct cpumask`, and these are distinct.
-    masks.strict = unsafe {
-        bindings::kthread_books_read_masks(
-            masks.confined.as_mut_ptr().cast(),
-            masks.housekeeping.as_mut_ptr().cast(),
-            masks.usable.as_mut_ptr().cast(),
-            masks.possible.as_mut_ptr().cast(),
+/// Decides what the mask of a kthread is to be. `asked` is what is asked for by
+/// `KTHREAD_AFFINITY_SET` and `KTHREAD_AFFINITY_USER`, the CPUs on their way down for
+/// `KTHREAD_AFFINITY_FALLBACK`, and NULL for all other reasons.
+///
+/// Returns 0 if it is not the registry's to decide, 1 with `result` set, or -EINVAL if user space must
+/// not have what it asks for. Any context.
+///
+/// # Safety
+///
+/// * `affinity` must point to the `struct kthread_affinity` of a kthread.
+/// * The `pi_lock` of the kthread and the lock of its runqueue must be held.
+/// * All masks must be valid for reading, or NULL where that is said.
+/// * `result` must be valid for writing, and nobody else may access it during the call.
+#[export]
+pub unsafe extern "C" fn kthread_registry_evaluate(
+    affinity: *mut bindings::kthread_affinity,
+    reason: bindings::kthread_affinity_reason,
+    asked: *const bindings::cpumask,
+    wishes: *const bindings::kthread_affinity_wishes,
+    result: *mut bindings::cpumask,
+) -> c_int {
+    // SAFETY: The caller promises that it is valid.
+    let member = unsafe { Member::new(affinity) };
+    // SAFETY: The caller promises that it is valid.
+    let wishes = unsafe { &*wishes };
+    // SAFETY: The caller promises that the masks are valid or NULL. Where one changes meanwhile, its
+    // owner has the kthread evaluated again.
+    let (asked, wishes) = unsafe {
+        (
+            words_if(asked).unwrap_or_default(),
+            Wishes {
+                cpuset: words_if(wishes.cpuset),
+                excluded: words_if(wishes.excluded),
+                user: words_if(wishes.user),
+                is_forgotten: wishes.is_forgotten,
+            },
         )
     };
-}
+    // SAFETY: The caller promises that it is valid for writing, and it is at least that long.
+    let result = unsafe {
+        core::slice::from_raw_parts_mut(result.cast(), cpumask::size() / size_of::<usize>())
+    };
+    let request = match reason {
+        bindings::kthread_affinity_reason_KTHREAD_AFFINITY_SET => Request::Set(asked),
+        bindings::kthread_affinity_reason_KTHREAD_AFFINITY_USER => Request::User(asked),
+        bindings::kthread_affinity_reason_KTHREAD_AFFINITY_FALLBACK => Request::Fallback(asked),
+        _ => Request::Reset,
+    };
 
-fn read_node(node: usize, cpus: &mut [usize]) {
-    // SAFETY: All masks of the books are as long as a `struct cpumask`.
-    unsafe { bindings::kthread_books_read_node(node as c_int, cpus.as_mut_ptr().cast()) };
+    let Some(mut registry) = Guard::lock() else {
+        return 0;
+    };
+    match registry.evaluate(member, request, wishes, result) {
+        Outcome::AsAsked => 0,
+        Outcome::Allowed => 1,
+        Outcome::Refused => EINVAL.to_errno(),
+    }
 }

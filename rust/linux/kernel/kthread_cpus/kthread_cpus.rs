@@ -6,14 +6,13 @@
 //!
 //! C header: [`include/linux/kthread_cpus.h`](srctree/include/linux/kthread_cpus.h)
 
-pub mod books;
 pub mod cpulist;
-pub mod debugfs;
 pub mod engine;
 #[cfg(CONFIG_KTHREAD_CPUS_KUNIT_TEST)]
 mod kunit;
 pub mod option;
 pub mod policy;
+pub mod registry;
 pub mod table;
 
 use kernel::{
@@ -155,6 +154,29 @@ pub unsafe extern "C" fn kthread_cpus_parse(
         Err(Reason::Malformed) => EINVAL.to_errno(),
         Err(Reason::OutOfRange) => ERANGE.to_errno(),
         Err(Reason::Overflow) => EOVERFLOW.to_errno(),
+    }
+}
+
+/// Prints the flags of `classes` to `buffer`, as a line.
+///
+/// Returns its length, or -ENOSPC if it does not fit. Any context.
+///
+/// # Safety
+///
+/// `buffer` must be valid for writing `size` bytes.
+#[export]
+pub unsafe extern "C" fn kthread_cpus_print_classes(
+    classes: c_uint,
+    buffer: *mut c_char,
+    size: usize,
+) -> isize {
+    // SAFETY: The caller promises that it is valid for writing, and a `u8` has any value.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), size) };
+    let mut f = kernel::str::Formatter::new(buffer);
+
+    match fmt::Write::write_fmt(&mut f, format_args!("{}\n", Classes::from_bits(classes))) {
+        Ok(()) => f.bytes_written() as isize,
+        Err(_) => ENOSPC.to_errno() as isize,
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! KUnit tests of what needs the kernel: the parser against `bitmap_parselist()`, the decisions
-//! over the kernel's own CPU masks, and the books with the kernel's own tables.
+//! over the kernel's own CPU masks, and the registry with the kernel's own tables.
 
 use kernel::{
     bindings,
@@ -16,17 +16,6 @@ use kernel::{
 use core::cell::Cell;
 
 use super::{
-    books::{
-        self,
-        Books,
-        List,
-        PerSetter,
-        Refusal,
-        Setter,
-        Spare,
-        Thread,
-        Whom, //
-    },
     cpulist::{
         self,
         Mask,
@@ -41,6 +30,16 @@ use super::{
         Cpus,
         Level,
         Verdict, //
+    },
+    registry::{
+        List,
+        Outcome,
+        Prealloc,
+        Refusal,
+        Registry,
+        Request,
+        Thread,
+        Wishes, //
     },
     table::Table,
 };
@@ -221,62 +220,42 @@ fn cpus(bits: usize) -> Result<CpumaskVar> {
     Ok(mask)
 }
 
-/// What the books are made to believe is a thread, on a machine of 8 CPUs.
-struct Fake {
-    entry: Cell<u32>,
-    stray: Cell<u32>,
+/// What the registry is made to believe is a thread, on a machine of 8 CPUs.
+#[derive(Default)]
+struct Fake<'a> {
+    group: Cell<u32>,
+    watch: Cell<u32>,
+    /// The list that it is in goes on there.
+    next: Cell<Option<&'a Fake<'a>>>,
+    /// What it prefers, what user space has asked for, and where it is.
+    preferred: Cell<Option<usize>>,
+    user: Cell<Option<usize>>,
     allowed: Cell<usize>,
-    told: Cell<u32>,
-    /// The list that it is in.
-    next: Cell<Option<&'static Fake>>,
 }
 
-// SAFETY: Only the thread that runs the test accesses it.
-unsafe impl Sync for Fake {}
-
-impl Fake {
-    const fn new() -> Self {
-        Self {
-            entry: Cell::new(0),
-            stray: Cell::new(0),
-            allowed: Cell::new(0),
-            told: Cell::new(0),
-            next: Cell::new(None),
-        }
-    }
-}
-
-/// The threads of the tests. KUnit runs one test after the other, and each leaves them as new.
-static FAKES: [Fake; 12] = [const { Fake::new() }; 12];
-
-impl Thread for &'static Fake {
-    fn entry(self) -> u32 {
-        self.entry.get()
+impl Thread for &Fake<'_> {
+    fn group(self) -> u32 {
+        self.group.get()
     }
 
-    fn set_entry(self, entry: u32) {
-        self.entry.set(entry);
+    fn set_group(self, group: u32) {
+        self.group.set(group);
     }
 
-    fn stray(self) -> u32 {
-        self.stray.get()
+    fn watch(self) -> u32 {
+        self.watch.get()
     }
 
-    fn set_stray(self, stray: u32) {
-        self.stray.set(stray);
-    }
-
-    fn allow(self, allowed: &[usize], _reason: books::Reason) {
-        self.allowed.set(allowed[0]);
-        self.told.set(self.told.get() + 1);
+    fn set_watch(self, watch: u32) {
+        self.watch.set(watch);
     }
 }
 
-/// A list that is linked in one direction, and searched for what is removed.
-struct Chain(Option<&'static Fake>);
+/// A list that is linked in one direction, and searched for what is forgotten.
+struct Chain<'a>(Option<&'a Fake<'a>>);
 
-impl List for Chain {
-    type Thread = &'static Fake;
+impl<'a> List for Chain<'a> {
+    type Thread = &'a Fake<'a>;
 
     const EMPTY: Self = Self(None);
 
@@ -284,160 +263,169 @@ impl List for Chain {
         self.0.is_none()
     }
 
-    fn add(&mut self, thread: &'static Fake) {
+    fn add(&mut self, thread: &'a Fake<'a>) {
         thread.next.set(self.0.replace(thread));
     }
 
-    fn remove(&mut self, thread: &'static Fake) {
-        let next = thread.next.take();
+    fn forget(&mut self, thread: &'a Fake<'a>) {
+        let mut others = Self::EMPTY;
 
-        match self.0 {
-            Some(first) if core::ptr::eq(first, thread) => self.0 = next,
-            first => {
-                let mut link = first;
-                while let Some(fake) = link {
-                    link = fake.next.get();
-                    if link.is_some_and(|link| core::ptr::eq(link, thread)) {
-                        fake.next.set(next);
-                        return;
-                    }
-                }
+        while let Some(other) = self.pop() {
+            if !core::ptr::eq(other, thread) {
+                others.add(other);
             }
         }
+        *self = others;
     }
 
-    fn for_each(&self, mut with: impl FnMut(&'static Fake)) {
-        let mut link = self.0;
+    fn unlink(_: &'a Fake<'a>) {}
 
-        while let Some(fake) = link {
-            link = fake.next.get();
-            with(fake);
+    fn pop(&mut self) -> Option<&'a Fake<'a>> {
+        let thread = self.0?;
+
+        self.0 = thread.next.take();
+        Some(thread)
+    }
+
+    fn append(&mut self, other: &mut Self) {
+        while let Some(thread) = other.pop() {
+            self.add(thread);
         }
     }
 }
 
-/// The masks of the made-up machine: CPUs 0-3 are on node 0, CPUs 4-7 on node 1.
-#[derive(Clone, Copy)]
-struct Machine {
+/// The made-up machine: CPUs 0-3 are on node 0, CPUs 4-7 on node 1.
+struct Machine<'a> {
+    registry: Registry<Chain<'a>>,
     confined: usize,
     housekeeping: usize,
     online: usize,
+    /// How often the registry was asked where a thread may run.
+    asked: u32,
 }
 
-impl Machine {
-    const NODES: [usize; 2] = [0x0f, 0xf0];
-    const POSSIBLE: usize = 0xff;
+const NODES: [usize; 2] = [0x0f, 0xf0];
 
-    fn tell(self, books: &mut Books<Chain>) {
-        self.tell_whom(books, Whom::Affected);
+impl<'a> Machine<'a> {
+    fn new(confined: usize) -> Result<Self> {
+        let mut machine = Self {
+            registry: Registry::new(NODES.len(), 1)?,
+            confined,
+            housekeeping: 0xff,
+            online: 0,
+            asked: 0,
+        };
+
+        for cpu in 0..8 {
+            machine.toggle(cpu);
+        }
+        machine.change();
+        Ok(machine)
     }
 
-    fn tell_whom(self, books: &mut Books<Chain>, whom: Whom) {
-        books.change(0, whom, |masks| {
+    fn change(&mut self) {
+        self.registry.change(|masks| {
             masks.confined[0] = self.confined;
             masks.housekeeping[0] = self.housekeeping;
-            masks.usable[0] = self.online;
-            masks.possible[0] = Self::POSSIBLE;
-            masks.strict = true;
+            masks.possible[0] = 0xff;
+            masks.is_confined = true;
         });
+        self.settle();
     }
 
-    /// Where a thread may run that prefers `preferred`, as the specification has it.
-    fn effective(self, preferred: Option<usize>) -> usize {
+    /// A CPU comes online or goes.
+    fn toggle(&mut self, cpu: usize) {
+        self.online ^= 1 << cpu;
+        match self.online >> cpu & 1 {
+            0 => self.registry.cpu_down(cpu),
+            _ => self
+                .registry
+                .cpu_up(cpu, |node| NODES[node] >> cpu & 1 != 0),
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let mut at = 0;
+
+        while !self.registry.is_settled() {
+            if let Some(fake) = self.registry.next(&mut at, &mut 2) {
+                self.put(fake, Request::Reset);
+            }
+        }
+    }
+
+    /// Puts `fake` where the registry wants it, and returns whether it can be there.
+    fn put(&mut self, fake: &'a Fake<'a>, request: Request<'_>) -> bool {
+        let user = fake.user.get().map(|user| [user]);
+        let wishes = Wishes {
+            user: user.as_ref().map(|user| &user[..]),
+            ..Wishes::default()
+        };
+        let mut result = [0];
+        let outcome = self.registry.evaluate(fake, request, wishes, &mut result);
+
+        self.asked += 1;
+        if outcome == Outcome::Allowed {
+            fake.allowed.set(result[0]);
+        }
+        outcome == Outcome::Allowed
+    }
+
+    fn register(&mut self, fake: &'a Fake<'a>, node: Option<usize>) {
+        self.registry.register(fake, node);
+        fake.preferred.set(node.map(|node| NODES[node]));
+        fake.user.set(None);
+        self.put(fake, Request::Reset);
+    }
+
+    /// Gives `fake` a preference, or another one.
+    fn prefer(&mut self, fake: &'a Fake<'a>, mask: usize) -> Result<Result<(), Refusal>> {
+        let mut prealloc = Prealloc::new(Table::filled(mask, 1)?)?;
+
+        loop {
+            let done = match self.registry.prefer(fake, &mut prealloc) {
+                Err(Refusal::Taken) => self.registry.update(fake, &mut prealloc),
+                done => done,
+            };
+
+            match done {
+                Err(Refusal::Short) => prealloc.fill()?,
+                Err(refusal) => return Ok(Err(refusal)),
+                Ok(()) => break,
+            }
+        }
+        fake.preferred.set(Some(mask));
+        self.put(fake, Request::Reset);
+        Ok(Ok(()))
+    }
+
+    /// User space asks for `mask`. Returns whether it gets any of that.
+    fn user(&mut self, fake: &'a Fake<'a>, mask: usize) -> bool {
+        let done = self.put(fake, Request::User(&[mask]));
+
+        if done {
+            fake.user.set(Some(mask));
+        }
+        done
+    }
+
+    /// Where the specification has a thread that prefers `preferred`.
+    fn level(&self, preferred: usize) -> usize {
         let kernel = self.confined & self.housekeeping;
+        let mut levels = [preferred & kernel, kernel, self.housekeeping].into_iter();
 
-        for mask in [preferred.unwrap_or(0) & kernel, kernel, self.housekeeping] {
-            if mask & self.online != 0 {
-                return mask;
-            }
-        }
-        Self::POSSIBLE
+        levels.find(|set| set & self.online != 0).unwrap_or(0xff)
     }
 
-    /// The same for a thread that its cpuset, or else user space, keeps to these CPUs.
-    fn allowed(self, preferred: Option<usize>, wishes: PerSetter<Option<usize>>) -> usize {
-        let effective = self.effective(preferred);
-        let [cpuset, user] = wishes.map(|wish| wish.unwrap_or(Self::POSSIBLE));
+    /// Whether `fake` is there, or where user space wants it.
+    fn is_right(&self, fake: &Fake<'_>) -> bool {
+        let own = self.level(fake.preferred.get().unwrap_or(0));
+        let user = fake.user.get().unwrap_or(0);
+        let mut sets = [own & user, self.level(0) & user].into_iter();
 
-        for mask in [cpuset & user, cpuset, user] {
-            if mask & effective & self.online != 0 {
-                return mask & effective;
-            }
-        }
-        effective
+        fake.allowed.get() == sets.find(|set| set & self.online != 0).unwrap_or(own)
     }
-}
-
-/// What a thread prefers, and what its cpuset and user space ask for.
-type Known = (Option<usize>, PerSetter<Option<usize>>);
-
-fn new_books(machine: Machine) -> Result<Books<Chain>> {
-    let mut books = Books::new(Machine::NODES.len(), 1)?;
-
-    books.change_nodes(0, |node, cpus| cpus[0] = Machine::NODES[node]);
-    machine.tell(&mut books);
-    Ok(books)
-}
-
-/// How many threads the books show, each where it is.
-fn shown(books: &mut Books<Chain>) -> usize {
-    let mut count = 0;
-    let entries = books.each_entry(|entry| {
-        let mut right = Ok(());
-
-        entry.threads.for_each(|fake| {
-            count += 1;
-            if (fake.entry.get(), fake.allowed.get()) != (entry.number, entry.allowed[0]) {
-                right = Err(EINVAL);
-            }
-        });
-        right
-    });
-    let strays = books.each_stray(|stray| {
-        let fake = stray.thread;
-
-        count += 1;
-        if (fake.entry.get(), fake.allowed.get()) != (stray.entry, stray.allowed[0]) {
-            return Err(EINVAL);
-        }
-        Ok(())
-    });
-
-    if entries.and(strays).is_ok() {
-        count
-    } else {
-        usize::MAX
-    }
-}
-
-/// Calls `with` with a spare mask until there is room.
-fn with_spare(
-    mask: usize,
-    mut with: impl FnMut(&mut Spare<Chain>) -> Result<(), Refusal>,
-) -> Result<Result<(), Refusal>> {
-    let mut spare = Spare::new(Some(Table::filled(mask, 1)?));
-
-    loop {
-        match with(&mut spare) {
-            Err(Refusal::Short) => spare.fill()?,
-            result => return Ok(result),
-        }
-    }
-}
-
-/// Puts `fake` into the books.
-fn enrol(
-    books: &mut Books<Chain>,
-    fake: &'static Fake,
-    node: Option<usize>,
-    creator: Option<&'static Fake>,
-) -> Result {
-    let mut spare = Spare::new(None);
-
-    while books.enrol(fake, node, creator, &mut spare).is_err() {
-        spare.fill()?;
-    }
-    Ok(())
 }
 
 #[kunit_tests(kthread_cpus)]
@@ -587,159 +575,94 @@ mod tests {
     }
 
     #[test]
-    fn books_follow_what_happens() -> Result {
-        let mut machine = Machine {
-            confined: 0x33,
-            housekeeping: 0xff,
-            online: 0xff,
-        };
-        let mut books = new_books(machine)?;
-        let mut known: [Option<Known>; 12] = [None; 12];
+    fn registry_follows_what_happens() -> Result {
+        let fakes: [Fake<'_>; 12] = Default::default();
+        let mut machine = Machine::new(0x33)?;
         let mut state = 2;
 
         for _ in 0..20_000 {
-            let at = random(&mut state) as usize % FAKES.len();
-            let fake = &FAKES[at];
+            let fake = &fakes[random(&mut state) as usize % fakes.len()];
             let mask = random(&mut state) as usize & 0xff;
-            let bit = 1 << (random(&mut state) % 8);
+            let cpu = random(&mut state) as usize % 8;
 
             match random(&mut state) % 10 {
-                0 | 1 if known[at].is_none() => {
-                    let node = random(&mut state) as usize % 3;
-
-                    // Sometimes it is created by one for which user space has set something.
-                    let creator = random(&mut state) as usize % FAKES.len();
-                    let wish = known[creator].and_then(|(_, wishes)| wishes[1]);
-
-                    enrol(
-                        &mut books,
-                        fake,
-                        Some(node).filter(|node| *node < 2),
-                        known[creator].map(|_| &FAKES[creator]),
-                    )?;
-                    known[at] = Some((Machine::NODES.get(node).copied(), [None, wish]));
+                0 | 1 if fake.group() == 0 => {
+                    machine.register(fake, Some(mask % 3).filter(|node| *node < 2));
                 }
-                0 => {
-                    books.leave(fake, &mut Spare::new(None));
-                    known[at] = None;
-                }
-                2 => {
-                    let result = with_spare(mask, |spare| books.prefer(fake, spare))?;
+                0 => machine.registry.unregister(fake, &mut Prealloc::empty()),
+                2 | 3 => {
+                    let done = machine.prefer(fake, mask)?;
 
-                    if result.is_ok() {
-                        known[at] = known[at].map(|(_, wishes)| (Some(mask), wishes));
-                    }
-                    assert!(known[at].is_some() || result == Err(Refusal::Unknown));
-                }
-                3 => {
-                    let result = with_spare(mask, |spare| books.update(fake, spare))?;
-                    let expected = match known[at] {
-                        None => Err(Refusal::Unknown),
-                        Some((None, _)) => Err(Refusal::Indifferent),
-                        Some(_) => Ok(()),
-                    };
-
-                    assert!(result == expected);
-                    if result.is_ok() {
-                        known[at] = known[at].map(|(_, wishes)| (Some(mask), wishes));
-                    }
+                    assert!(done.is_ok() == (fake.group() != 0));
                 }
                 4 => {
-                    let (setter, which) = match random(&mut state) % 2 {
-                        0 => (Setter::Cpuset, 0),
-                        _ => (Setter::User, 1),
-                    };
-                    let result = with_spare(mask, |spare| books.restrict(fake, setter, spare))?;
-                    let wish = Some(mask).filter(|mask| *mask != Machine::POSSIBLE);
+                    let own = machine.level(fake.preferred.get().unwrap_or(0));
+                    let any = own | machine.level(0);
+                    let done = machine.user(fake, mask);
 
-                    if let (Ok(()), Some((_, wishes))) = (result, &mut known[at]) {
-                        wishes[which] = wish;
-                    } else {
-                        assert!(setter == Setter::User || known[at].is_none());
-                    }
+                    assert!(done == (fake.group() != 0 && any & mask & machine.online != 0));
                 }
-                5 => machine.confined = if mask == 0 { 0xff } else { mask },
-                6 => machine.housekeeping = mask,
-                7 | 8 if machine.online & !bit != 0 => machine.online &= !bit,
-                _ => machine.online |= bit,
+                5 => {
+                    machine.confined = mask | 1;
+                    machine.change();
+                }
+                6 => {
+                    machine.housekeeping = mask;
+                    machine.change();
+                }
+                // One CPU always stays.
+                _ if machine.online != 1 << cpu => machine.toggle(cpu),
+                _ => (),
             }
-            machine.tell(&mut books);
-
-            for (fake, known) in FAKES.iter().zip(known) {
-                let Some((preferred, wishes)) = known else {
-                    continue;
-                };
-                assert_eq!(fake.allowed.get(), machine.allowed(preferred, wishes));
+            for fake in &fakes {
+                assert!(fake.group() == 0 || machine.is_right(fake));
             }
-            assert!(shown(&mut books) == known.iter().flatten().count());
-        }
-
-        for fake in &FAKES {
-            books.leave(fake, &mut Spare::new(None));
-            assert_eq!((fake.entry.get(), fake.stray.get()), (0, 0));
         }
         Ok(())
     }
 
     #[test]
-    fn books_leave_alone_what_stays() -> Result {
-        let mut machine = Machine {
-            confined: 0x3c,
-            housekeeping: 0xff,
-            online: 0xff,
-        };
-        let mut books = new_books(machine)?;
+    fn registry_leaves_alone_what_stays() -> Result {
+        let fakes: [Fake<'_>; 12] = Default::default();
+        let mut machine = Machine::new(0x3c)?;
 
-        for fake in &FAKES {
-            enrol(&mut books, fake, Some(1), None)?;
-            fake.told.set(0);
+        for fake in &fakes {
+            machine.register(fake, Some(1));
         }
-        // CPU 5, and others that do not matter, go and come.
-        for online in [0xdf, 0xd6, 0xff] {
-            machine.online = online;
-            machine.tell(&mut books);
-        }
-        assert_eq!(FAKES.iter().map(|fake| fake.told.get()).sum::<u32>(), 0);
-
-        // CPUs 4 and 5 go, and one of them comes back, then the other.
-        for online in [0xcf, 0xdf, 0xff] {
-            machine.online = online;
-            machine.tell(&mut books);
-        }
-        for fake in &FAKES {
-            assert_eq!(fake.told.get(), 2);
-            books.leave(fake, &mut Spare::new(None));
+        // CPU 5 and others that do not matter go and come. Then CPUs 4 and 5 go, and come back.
+        for (cpus, count) in [([5, 0, 3, 0, 3, 5], 0), ([4, 5, 4, 5, 0, 0], 2)] {
+            machine.asked = 0;
+            for cpu in cpus {
+                machine.toggle(cpu);
+            }
+            assert_eq!(machine.asked, count * 12);
         }
         Ok(())
     }
 
     #[test]
-    fn books_put_right_who_was_moved_by_others() -> Result {
-        let mut machine = Machine {
-            confined: 0xf7,
-            housekeeping: 0xff,
-            online: 0xff,
-        };
-        let mut books = new_books(machine)?;
-        let [thread, stray, ..] = &FAKES;
+    fn registry_brings_back_who_was_displaced() -> Result {
+        let fakes: [Fake<'_>; 12] = Default::default();
+        let mut machine = Machine::new(0xf3)?;
 
-        for fake in [thread, stray] {
-            enrol(&mut books, fake, Some(1), None)?;
+        for fake in &fakes {
+            machine.register(fake, None);
         }
-        let placed = with_spare(0x30, |spare| books.restrict(stray, Setter::User, spare))?;
-        assert!(placed.is_ok());
-        for fake in [thread, stray] {
-            fake.allowed.set(0x01);
-        }
+        assert!(machine.user(&fakes[0], 0x30));
+        // There are no such CPUs for it.
+        assert!(!machine.user(&fakes[0], 0x0c));
 
-        // Their own CPUs, 4-7, do not change.
-        machine.confined = 0xf0;
-        machine.tell_whom(&mut books, Whom::Everyone);
-        assert_eq!(thread.allowed.get(), 0xf0);
-        assert_eq!(stray.allowed.get(), 0x30);
-
-        for fake in [thread, stray] {
-            books.leave(fake, &mut Spare::new(None));
+        // Its last CPU goes, another one goes and comes, and then its own.
+        machine.asked = 0;
+        for (cpu, expected, count) in [
+            (5, 0x30, 0),
+            (4, 0xf3, 1),
+            (7, 0xf3, 1),
+            (7, 0xf3, 1),
+            (4, 0x30, 2),
+        ] {
+            machine.toggle(cpu);
+            assert_eq!((fakes[0].allowed.get(), machine.asked), (expected, count));
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ impl Classes {
     pub const IRQ: Self = Self(1 << 4);
 
     /// Every class, with its flag.
-    pub const FLAGS: [(&'static str, Self); 5] = [
+    pub const FLAGS: &'static [(&'static str, Self)] = &[
         ("kthread", Self::KTHREAD),
         ("wq", Self::WQ),
         ("umh", Self::UMH),

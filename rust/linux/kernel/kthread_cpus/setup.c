@@ -26,13 +26,16 @@
 /* The classes of work that are confined, as bits of enum kthread_cpus_class. */
 unsigned int kthread_cpus_classes __read_mostly;
 
+/* Those that the boot option has confined, which stay so. */
+static unsigned int kthread_cpus_boot_classes __ro_after_init;
+
 /* Those that can be confined, or confined to other CPUs, at run time. */
 #define KTHREAD_CPUS_RUNTIME	(KTHREAD_CPUS_KTHREAD | KTHREAD_CPUS_WQ | KTHREAD_CPUS_UMH)
 
 /* Serializes those that set the CPUs. Taken before cpu_hotplug_lock. */
 static DEFINE_MUTEX(kthread_cpus_mutex);
 
-/* One is cpu_kthread_mask, the other one was it, and will be the next. */
+/* One is cpu_kthread_mask, the other one will be the next. */
 static struct cpumask kthread_cpus_masks[2];
 
 /* After this grace period nobody uses the other one any more. */
@@ -73,12 +76,14 @@ void __init kthread_cpus_init(void)
 {
 	/* There is one caller, and a cpumask may be too large for the stack. */
 	static struct cpumask confined __initdata, scratch __initdata;
+	unsigned int cpu;
 
 	if (kthread_cpus_times)
-		kthread_cpus_classes =
+		kthread_cpus_boot_classes =
 			kthread_cpus_obey(kthread_cpus_value, kthread_cpus_times,
 					  &confined, &scratch,
 					  housekeeping_cpumask(HK_TYPE_DOMAIN));
+	kthread_cpus_classes = kthread_cpus_boot_classes;
 	cpumask_copy(&kthread_cpus_masks[0],
 		     kthread_cpus_classes ? &confined : cpu_possible_mask);
 	__cpu_kthread_mask = &kthread_cpus_masks[0];
@@ -91,10 +96,11 @@ void __init kthread_cpus_init(void)
 	}
 
 	/* Nobody has created a kthread yet. */
-	if (kthread_books_setup(nr_node_ids))
+	if (kthread_registry_init(nr_node_ids))
 		panic("kthread_cpus: no memory for %u nodes\n", nr_node_ids);
-	kthread_books_change_nodes();
-	kthread_books_change(KTHREAD_AFFINITY_CONFINED);
+	for_each_cpu(cpu, cpu_active_mask)
+		kthread_registry_change(KTHREAD_AFFINITY_ONLINE, cpu);
+	kthread_registry_change(KTHREAD_AFFINITY_CONFINED, 0);
 }
 
 static int __init kthread_cpus_present_init(void)
@@ -177,40 +183,54 @@ static void kthread_cpus_publish(const struct cpumask *cpus)
 }
 
 /*
- * Confines the kernel's work to other CPUs. Nothing fails once the workqueues,
- * which need memory, are confined.
+ * Confines the kernel's work to other CPUs, or no longer if there was no boot
+ * option and these are all. Nothing fails once the workqueues, which need memory,
+ * are confined. Called with kthread_cpus_mutex. Returns 1, or 0 if that is so
+ * already, or an error.
  */
-static int kthread_cpus_set(struct cpumask *cpus)
+static int kthread_cpus_apply(struct cpumask *cpus)
 {
-	unsigned int classes;
+	unsigned int classes = kthread_cpus_boot_classes;
 	int ret;
 
-	guard(mutex)(&kthread_cpus_mutex);
 	guard(cpus_read_lock)();
 
 	/* The boot option has chosen, if there was one. */
-	classes = kthread_cpus_classes ?: KTHREAD_CPUS_RUNTIME;
-	if (!(classes & KTHREAD_CPUS_RUNTIME))
+	if (classes && !(classes & KTHREAD_CPUS_RUNTIME))
 		return -EOPNOTSUPP;
 
 	cpumask_and(cpus, cpus, cpu_possible_mask);
+	if (cpumask_equal(cpus, cpu_kthread_mask))
+		return 0;
+
+	if (!classes && !cpumask_equal(cpus, cpu_possible_mask))
+		classes = KTHREAD_CPUS_RUNTIME;
 	scoped_guard(rcu) {
 		if (cpumask_first_and_and(cpus, cpu_active_mask,
 					  housekeeping_cpumask(HK_TYPE_DOMAIN)) >= nr_cpu_ids)
 			return -EINVAL;
 	}
 
-	if (classes & KTHREAD_CPUS_WQ) {
-		ret = workqueue_update_kthread_cpus(cpus);
+	if ((classes | kthread_cpus_classes) & KTHREAD_CPUS_WQ) {
+		ret = workqueue_update_kthread_cpus(classes ? cpus : cpu_none_mask);
 		if (ret)
 			return ret;
 	}
 
 	kthread_cpus_publish(cpus);
 	WRITE_ONCE(kthread_cpus_classes, classes);
-	/* Some kthreads choose their CPUs themselves while they are not confined. */
-	kthread_books_enforce(KTHREAD_AFFINITY_CONFINED);
-	return 0;
+	return 1;
+}
+
+static int kthread_cpus_set(struct cpumask *cpus)
+{
+	int ret;
+
+	scoped_guard(mutex, &kthread_cpus_mutex)
+		ret = kthread_cpus_apply(cpus);
+	if (ret > 0)
+		kthread_affinity_change(KTHREAD_AFFINITY_CONFINED, 0);
+	return min(ret, 0);
 }
 
 static ssize_t kthread_cpus_read(struct file *file, struct kobject *kobj,
@@ -261,6 +281,13 @@ static ssize_t kthread_cpus_write(struct file *file, struct kobject *kobj,
 static const struct bin_attribute kthread_cpus_attr =
 	__BIN_ATTR(kthread_cpus, 0644, kthread_cpus_read, kthread_cpus_write, 0);
 
+static ssize_t kthread_cpus_classes_show(struct device *dev,
+					 struct device_attribute *attr, char *buf)
+{
+	return kthread_cpus_print_classes(READ_ONCE(kthread_cpus_classes), buf, PAGE_SIZE);
+}
+static DEVICE_ATTR_RO(kthread_cpus_classes);
+
 static int __init kthread_cpus_sysfs_init(void)
 {
 	struct device *dev = bus_get_dev_root(&cpu_subsys);
@@ -269,7 +296,8 @@ static int __init kthread_cpus_sysfs_init(void)
 	if (!dev)
 		return -ENODEV;
 
-	ret = sysfs_create_bin_file(&dev->kobj, &kthread_cpus_attr);
+	ret = sysfs_create_bin_file(&dev->kobj, &kthread_cpus_attr) ?:
+	      device_create_file(dev, &dev_attr_kthread_cpus_classes);
 	put_device(dev);
 	return ret;
 }

@@ -61,11 +61,6 @@ impl<T> Table<T> {
         self.0.remove(at).ok()
     }
 
-    /// Removes and returns the last item.
-    pub fn pop(&mut self) -> Option<T> {
-        self.0.pop()
-    }
-
     /// Moves all items to `to`, as far as there is room for them.
     pub fn move_to(&mut self, to: &mut Self) {
         let count = to.room().min(self.0.len());

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The affinity of managed kthreads, that is, of those that are not bound: what
+ * the rest of the kernel calls, and what the registry of them calls, which is in
+ * Rust, see engine.rs, also for the locks.
+ */
+#define pr_fmt(fmt) "kthread_cpus: " fmt
+
+#include <linux/cleanup.h>
+#include <linux/cpuhotplug.h>
+#include <linux/cpumask.h>
+#include <linux/cpuset.h>
+#include <linux/init.h>
+#include <linux/kthread.h>
+#include <linux/kthread_cpus.h>
+#include <linux/mutex.h>
+#include <linux/printk.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/isolation.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/stop_machine.h>
+#include <linux/topology.h>
+#include <linux/workqueue.h>
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/kthread_cpus.h>
+
+/* How many kthreads are taken from the registry at once. */
+#define KTHREADS_AT_ONCE	16
+
+static DEFINE_RAW_SPINLOCK(kthread_affinity_lock);
+
+/*
+ * Serializes those that move kthreads, so that all have been moved when one of
+ * them finds nothing left to do. Nobody waits for a kthread while holding it.
+ */
+static DEFINE_MUTEX(kthread_affinity_mutex);
+
+/* A kthread that moves when it has enabled migration, waited for by a worker. */
+struct kthread_affinity_work {
+	struct work_struct		work;
+	struct task_struct		*task;
+	enum kthread_affinity_reason	reason;
+};
+
+/* Takes the lock of the registry. Any context. */
+unsigned long kthread_affinity_lock_irqsave(void)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&kthread_affinity_lock, flags);
+	return flags;
+}
+
+void kthread_affinity_unlock_irqrestore(unsigned long flags)
+{
+	raw_spin_unlock_irqrestore(&kthread_affinity_lock, flags);
+}
+
+/* Called with the lock of the registry. */
+struct task_struct *kthread_affinity_get_task(struct kthread_affinity *affinity)
+{
+	return get_task_struct(affinity->task);
+}
+
+/**
+ * kthread_affinity_read_masks - Read the masks that say where kthreads may run
+ * @confined: set to the CPUs that managed kthreads are confined to
+ * @housekeeping: set to the housekeeping CPUs
+ * @possible: set to the possible CPUs
+ *
+ * Any context.
+ *
+ * Return: whether kthread_cpus= confines managed kthreads.
+ */
+bool kthread_affinity_read_masks(struct cpumask *confined,
+				 struct cpumask *housekeeping,
+				 struct cpumask *possible)
+{
+	cpumask_copy(possible, cpu_possible_mask);
+	guard(rcu)();
+	cpumask_copy(confined, kthread_cpus_mask(KTHREAD_CPUS_KTHREAD));
+	cpumask_copy(housekeeping, housekeeping_cpumask(HK_TYPE_DOMAIN));
+
+	return kthread_cpus_confines(KTHREAD_CPUS_KTHREAD);
+}
+
+/*
+ * Whether a CPU that is online is on a node. Not by cpu_to_node(): a fake node
+ * has CPUs that belong to another one. Any context.
+ */
+bool kthread_affinity_cpu_on_node(unsigned int cpu, int node)
+{
+	return cpumask_test_cpu(cpu, cpumask_of_node(node));
+}
+
+/**
+ * kthread_affinity_evaluate - Decide what the mask of a kthread is to be
+ * @p: any kthread
+ * @reason: why
+ * @asked: the CPUs asked for, if that is the reason, or NULL
+ * @result: set to the mask
+ *
+ * Called with the pi_lock of @p and the lock of its runqueue.
+ *
+ * Return: 0 if it is not decided here, 1 if @result is set, or -EINVAL if user
+ * space must not have what it asks for.
+ */
+int kthread_affinity_evaluate(struct task_struct *p,
+			      enum kthread_affinity_reason reason,
+			      const struct cpumask *asked, struct cpumask *result)
+{
+	struct kthread_affinity *affinity = kthread_affinity_of(p);
+	struct kthread_affinity_wishes wishes = { .user = p->user_cpus_ptr };
+	int ret;
+
+	if (reason == KTHREAD_AFFINITY_USER && affinity)
+		affinity->is_fallen = false;
+
+	/* Some set the flag themselves, as they have to stay where they are. */
+	if (!affinity || !READ_ONCE(affinity->group) || p->flags & PF_NO_SETAFFINITY)
+		return 0;
+
+	if (reason == KTHREAD_AFFINITY_FALLBACK)
+		asked = cpu_dying_mask;
+
+	/* What changes in a cpuset is followed by a call for each of its tasks. */
+	guard(rcu)();
+	wishes.cpuset = cpuset_task_cpus(p, &wishes.excluded);
+	wishes.is_forgotten = affinity->is_fallen;
+	ret = kthread_registry_evaluate(affinity, reason, asked, &wishes, result);
+	if (!ret && reason == KTHREAD_AFFINITY_FALLBACK)
+		affinity->is_fallen = true;
+	if (ret > 0)
+		trace_kthread_affinity(p, result, reason);
+	return ret;
+}
+
+/* Whether user space's choice for a kthread outlasts the scheduler's fallback. */
+bool kthread_affinity_is_managed(struct task_struct *p)
+{
+	struct kthread_affinity *affinity;
+
+	if (!(p->flags & PF_KTHREAD) || p->flags & PF_NO_SETAFFINITY)
+		return false;
+
+	affinity = kthread_affinity_of(p);
+	return affinity && READ_ONCE(affinity->group);
+}
+
+/*
+ * Registers a kthread that has not run yet. So whatever happens to the masks
+ * from then on, it never runs where it must not. Any context.
+ */
+void kthread_affinity_register(struct task_struct *p, int node)
+{
+	struct kthread_affinity *affinity = kthread_affinity_of(p);
+	bool differs;
+
+	affinity->task = p;
+	/* Who sets the mask meanwhile either finds it registered, or is seen here. */
+	scoped_guard(raw_spinlock_irqsave, &p->pi_lock)
+		differs = kthread_registry_add(affinity, node, &p->cpus_mask);
+	if (differs)
+		kthread_reset_cpus_allowed(p, KTHREAD_AFFINITY_CREATED, false);
+}
+
+/* Any context that may free memory. */
+void kthread_affinity_unregister(struct task_struct *p)
+{
+	struct kthread_affinity *affinity = kthread_affinity_of(p);
+
+	/* Only what creates, binds or ends a kthread makes this 0 or not. */
+	if (READ_ONCE(affinity->group))
+		kthread_registry_remove(affinity);
+}
+
+/*
+ * Called by kthreadd, and by a kthread that was woken for the first time. Without
+ * kthread_cpus= it begins where kthreadd is, and moves to its node now, whatever
+ * was set meanwhile, unless it has got a preference.
+ */
+void kthread_affinity_start(void)
+{
+	if (!(current->flags & PF_NO_SETAFFINITY) &&
+	    !kthread_affinity_of(current)->is_preferred &&
+	    !kthread_cpus_confines(KTHREAD_CPUS_KTHREAD))
+		kthread_reset_cpus_allowed(current, KTHREAD_AFFINITY_CREATED, true);
+}
+
+/**
+ * kthread_affinity_prefer - Set which CPUs a managed kthread prefers
+ * @p: the kthread
+ * @mask: the CPUs
+ * @update: whether it must have a preference already, or no preferred mask
+ *
+ * Takes effect when the mask of @p is set next. May sleep.
+ *
+ * Return: 0, -EBUSY if it has a preferred mask, -EINVAL if it has no preference
+ * to update or is not managed, or -ENOMEM; nothing has changed then.
+ */
+int kthread_affinity_prefer(struct task_struct *p, const struct cpumask *mask,
+			    bool update)
+{
+	struct kthread_affinity *affinity = kthread_affinity_of(p);
+	int ret = -EINVAL;
+
+	if (affinity)
+		ret = kthread_registry_prefer(affinity, mask, update);
+	if (!ret)
+		affinity->is_preferred = true;
+	return ret;
+}
+
+static void kthread_affinity_work(struct work_struct *work)
+{
+	struct kthread_affinity_work *w =
+		container_of(work, struct kthread_affinity_work, work);
+
+	kthread_reset_cpus_allowed(w->task, w->reason, true);
+	put_task_struct(w->task);
+	kfree(w);
+}
+
+/* On the CPU of the kthread, which does not run meanwhile. */
+static int kthread_affinity_stop(void *data)
+{
+	struct kthread_affinity_work *w = data;
+
+	return kthread_reset_cpus_allowed(w->task, w->reason, false);
+}
+
+/*
+ * Puts a kthread where it belongs. Does not wait until it enables migration, but
+ * has a worker do that.
+ */
+static void kthread_affinity_move(struct task_struct *p,
+				  enum kthread_affinity_reason reason)
+{
+	struct kthread_affinity_work *w, stop = { .task = p, .reason = reason };
+
+	if (kthread_reset_cpus_allowed(p, reason, false) != -EAGAIN)
+		return;
+
+	/* It runs, or has disabled migration. Stopped, only the latter is left. */
+	if (stop_one_cpu(task_cpu(p), kthread_affinity_stop, &stop) != -EAGAIN &&
+	    kthread_reset_cpus_allowed(p, reason, false) != -EAGAIN)
+		return;
+
+	w = kmalloc_obj(*w);
+	if (!w) {
+		kthread_reset_cpus_allowed(p, reason, true);
+		return;
+	}
+
+	INIT_WORK(&w->work, kthread_affinity_work);
+	w->task = get_task_struct(p);
+	w->reason = reason;
+	queue_work(system_dfl_long_wq, &w->work);
+
+	/* With the worker waiting, the mask is set, and can be set again. */
+	while (kthread_reset_cpus_allowed(p, reason, false) == -EAGAIN)
+		schedule_timeout_uninterruptible(1);
+}
+
+/**
+ * kthread_affinity_change - Put kthreads where they belong after a change
+ * @reason: what has changed, or is about to
+ * @cpu: the CPU, if it is one that comes or goes
+ *
+ * When it returns, all managed kthreads have the mask that they are to have. One
+ * that has disabled migration moves when it enables it. May sleep.
+ */
+void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int cpu)
+{
+	struct task_struct *tasks[KTHREADS_AT_ONCE];
+	unsigned long at = 0;
+	int count, i;
+
+	guard(mutex)(&kthread_affinity_mutex);
+	kthread_registry_change(reason, cpu);
+	while ((count = kthread_registry_next(&at, tasks, ARRAY_SIZE(tasks))) >= 0) {
+		for (i = 0; i < count; i++) {
+			kthread_affinity_move(tasks[i], reason);
+			put_task_struct(tasks[i]);
+		}
+		cond_resched();
+	}
+}
+
+/**
+ * kthreads_update_housekeeping - Update kthreads affinity on cpuset change
+ *
+ * When cpuset changes a partition type to/from "isolated" or updates related
+ * cpumasks, move the kthreads that are not where they belong then.
+ *
+ * Return: 0.
+ */
+int kthreads_update_housekeeping(void)
+{
+	kthread_affinity_change(KTHREAD_AFFINITY_HOUSEKEEPING, 0);
+	return 0;
+}
+
+/* A CPU is active, or dying but still active: what else is confined. */
+static void kthread_cpus_hotplug(void)
+{
+	if (kthread_cpus_confines(KTHREAD_CPUS_WQ) && workqueue_update_kthread_cpus(NULL))
+		pr_warn("no memory to move unbound workqueues\n");
+}
+
+static int kthreads_active_cpu(unsigned int cpu)
+{
+	if (kthread_cpus_confines(KTHREAD_CPUS_KTHREAD))
+		kthread_affinity_change(KTHREAD_AFFINITY_ONLINE, cpu);
+	kthread_cpus_hotplug();
+	return 0;
+}
+
+/* Confined kthreads for which this was the last CPU get others. */
+static int kthreads_inactive_cpu(unsigned int cpu)
+{
+	kthread_affinity_change(KTHREAD_AFFINITY_OFFLINE, cpu);
+	kthread_cpus_hotplug();
+	return 0;
+}
+
+/* Where mainline does it, before cpusets look at the CPU; the scheduler does the rest. */
+static int kthreads_online_cpu(unsigned int cpu)
+{
+	if (!kthread_cpus_confines(KTHREAD_CPUS_KTHREAD))
+		kthread_affinity_change(KTHREAD_AFFINITY_ONLINE, cpu);
+	return 0;
+}
+
+static int kthreads_offline_cpu(unsigned int cpu)
+{
+	kthread_affinity_change(KTHREAD_AFFINITY_OFFLINE, cpu);
+	return 0;
+}
+
+static int __init kthreads_init(void)
+{
+	return cpuhp_setup_state(CPUHP_AP_KTHREADS_ONLINE, "kthreads:online",
+				 kthreads_online_cpu, kthreads_offline_cpu) ?:
+	       cpuhp_setup_state(CPUHP_AP_KTHREADS_ACTIVE, "kthreads:active",
+				 kthreads_active_cpu, kthreads_inactive_cpu);
+}
+early_initcall(kthreads_init);
