@@ -4,210 +4,115 @@
  * that the kernel's work is on the CPUs written to it afterwards, also when
  * CPUs go away and come back and when others are isolated.
  *
- * All that is changed is put back at the end, whatever ends the test.
+ * The fallback can't be seen unless a CPU is taken offline. It is no more than
+ * one, as in the limited mode of the cpu-hotplug tests, so that this can be among
+ * those run by default. All that is changed is put back, whatever ends the test.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <glob.h>
+#include <mntent.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "kselftest.h"
+#include "kselftest_harness.h"
+
+/* For guests that are emulated, with all debugging in the kernel. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT 120
 
 #define CPUS		"/sys/devices/system/cpu"
 #define KTHREAD_CPUS	CPUS "/kthread_cpus"
-#define WORKQUEUES	"/sys/devices/virtual/workqueue"
-#define CORE_PATTERN	"/proc/sys/kernel/core_pattern"
-
-#define KTHREADD	2
+#define CLASSES		CPUS "/kthread_cpus_classes"
+#define WQ_MASK		"/sys/devices/virtual/workqueue/cpumask"
+#define MODPROBE	"/proc/sys/kernel/modprobe"
+/* In the working directory, which is the root of cgroup2. */
+#define CONTROLLERS	"cgroup.subtree_control"
+#define GROUP		"kthread_cpus_test"
+#define PARTITION	GROUP "/cpuset.cpus.partition"
 #define PF_KTHREAD	0x00200000
 #define PF_NO_SETAFFINITY 0x04000000
 
-#define MAX_CPUS	8192
-#define TEXT_SIZE	(8 * MAX_CPUS)
-/* No helper takes as long as this, in units of 10 ms. */
-#define HELPER_TRIES	3000
+#define set_list(list)	 write_text(KTHREAD_CPUS, list)
+#define set_online(text) write_text(CPUS "/cpu1/online", text)
 
-/* Larger than the C library's, which has 1024 CPUs. */
+/* More CPUs than a cpu_set_t has, and the longest list of them. */
 struct cpus {
-	unsigned long bits[MAX_CPUS / (8 * sizeof(long))];
+	cpu_set_t sets[8];
 };
 
-enum class {
-	KTHREAD = 1,
-	WQ = 2,
-	UMH = 4,
-};
+#define SIZE		sizeof(struct cpus)
+#define MAX_CPUS	(8 * (int)SIZE)
+#define TEXT_SIZE	(5 * MAX_CPUS)
 
-static struct cpus possible, housekeeping, none;
+#define equal(one, other)	CPU_EQUAL_S(SIZE, (one)->sets, (other)->sets)
+#define and(to, one, other)	CPU_AND_S(SIZE, (to)->sets, (one)->sets, (other)->sets)
 
-/* The first four housekeeping CPUs that are online; the first is the boot CPU if it is. */
-static int cpu[4];
-static unsigned int classes;
+static struct cpus housekeeping;
+/* What can be confined, and what is while the list has all CPUs. */
+static char classes[64], free_classes[64];
+/* A kernel thread that nobody has placed and that has no preference. */
+static pid_t probe;
+/* This program, as a usermode helper, and the file that it leaves. */
+static char helper[32], told[32];
+/* What there was before, and the process that puts it back if we can't. */
+static char old_list[TEXT_SIZE], old_classes[64], old_mask[TEXT_SIZE], old_modprobe[256];
+static bool had_cpusets;
+static pid_t guard;
 
-/* --- masks ----------------------------------------------------------------- */
-
-#define LONG_BITS (8 * sizeof(long))
-
-static void set_cpu(struct cpus *cpus, unsigned int number)
-{
-	if (number < MAX_CPUS)
-		cpus->bits[number / LONG_BITS] |= 1UL << number % LONG_BITS;
-}
-
-static bool has_cpu(const struct cpus *cpus, unsigned int number)
-{
-	return number < MAX_CPUS && cpus->bits[number / LONG_BITS] >> number % LONG_BITS & 1;
-}
-
-static struct cpus both(struct cpus one, const struct cpus *other)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(one.bits); i++)
-		one.bits[i] &= other->bits[i];
-	return one;
-}
-
-static struct cpus without(struct cpus one, const struct cpus *other)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(one.bits); i++)
-		one.bits[i] &= ~other->bits[i];
-	return one;
-}
-
-static bool equal(const struct cpus *one, const struct cpus *other)
-{
-	return !memcmp(one, other, sizeof(*one));
-}
-
-static bool empty(const struct cpus *cpus)
-{
-	return equal(cpus, &none);
-}
-
-static bool subset(const struct cpus *one, const struct cpus *other)
-{
-	const struct cpus rest = without(*one, other);
-
-	return empty(&rest);
-}
-
-static struct cpus cpu_list(const int *numbers, int count)
+/* What the kernel prints as a list; or "H", the housekeeping CPUs. */
+static struct cpus parse(const char *list)
 {
 	struct cpus cpus = {};
+	char *end;
 
-	while (count--)
-		set_cpu(&cpus, numbers[count]);
-	return cpus;
-}
-
-#define CPU_LIST(...) cpu_list((const int []){ __VA_ARGS__ }, \
-			       sizeof((const int []){ __VA_ARGS__ }) / sizeof(int))
-
-/* What the kernel prints as a list. */
-static struct cpus parse_list(const char *text)
-{
-	struct cpus cpus = {};
-
-	while (*text >= '0' && *text <= '9') {
-		char *end;
-		unsigned long first = strtoul(text, &end, 10), last = first;
+	if (*list == 'H')
+		return housekeeping;
+	for (; *list >= '0' && *list <= '9'; list = *end ? end + 1 : end) {
+		int first = strtoul(list, &end, 10), last = first;
 
 		if (*end == '-')
 			last = strtoul(end + 1, &end, 10);
 		for (; first <= last && first < MAX_CPUS; first++)
-			set_cpu(&cpus, first);
-		text = *end == ',' ? end + 1 : end;
+			CPU_SET_S(first, SIZE, cpus.sets);
 	}
 	return cpus;
 }
 
-/* What the kernel prints as a mask: the last hexadecimal digit has CPU 0. */
-static struct cpus parse_mask(const char *text)
+/* Returns a mask of as many digits as the kernel prints, the last of which has CPU 0. */
+static char *mask_of(const char *list)
 {
-	struct cpus cpus = {};
-	unsigned int number = 0;
-	const char *at = text + strcspn(text, "\n");
+	const struct cpus cpus = parse(list);
+	static char text[TEXT_SIZE];
+	int number = 0;
 
-	while (at-- > text) {
-		const char digit[] = { *at, '\0' };
-		unsigned int value;
+	strcpy(text, old_mask);
+	for (char *at = text + strcspn(text, "\n"); at-- > text;) {
+		int digit = 0;
 
-		if (*at == ',')
-			continue;
-		value = strtoul(digit, NULL, 16);
-		for (int bit = 0; bit < 4; bit++)
-			if (value >> bit & 1)
-				set_cpu(&cpus, number + bit);
-		number += 4;
-	}
-	return cpus;
-}
-
-static char *print_list(const struct cpus *cpus)
-{
-	static char texts[4][TEXT_SIZE];
-	static int turn;
-	char *text = texts[turn++ % 4], *at = text;
-
-	*at = '\0';
-	for (unsigned int number = 0; number < MAX_CPUS; number++)
-		if (has_cpu(cpus, number))
-			at += sprintf(at, "%s%u", at == text ? "" : ",", number);
-	return text;
-}
-
-static char *print_mask(const struct cpus *cpus)
-{
-	static char text[MAX_CPUS / 4 + MAX_CPUS / 32];
-	char *at = text;
-
-	for (int word = MAX_CPUS / 32 - 1; word >= 0; word--) {
-		const unsigned int bits = cpus->bits[word * 32 / LONG_BITS] >>
-					  word * 32 % LONG_BITS;
-
-		if (bits || at != text || !word)
-			at += sprintf(at, "%s%08x", at == text ? "" : ",", bits);
+		for (int bit = 0; *at != ',' && bit < 4; bit++)
+			digit |= !!CPU_ISSET_S(number++, SIZE, cpus.sets) << bit;
+		*at = *at == ',' ? ',' : "0123456789abcdef"[digit];
 	}
 	return text;
 }
-
-/* --- files ----------------------------------------------------------------- */
 
 static bool read_text(const char *path, char *text, size_t size)
 {
-	ssize_t got = -1, length = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	FILE *file = fopen(path, "re");
 
-	if (fd >= 0) {
-		while (length < (ssize_t)size - 1 &&
-		       (got = read(fd, text + length, size - 1 - length)) > 0)
-			length += got;
-		close(fd);
-	}
-	text[length] = '\0';
-	return fd >= 0 && got >= 0;
+	text[file ? fread(text, 1, size - 1, file) : 0] = '\0';
+	return file && !fclose(file);
 }
 
 /* Returns 0 or an errno. All is written at once. */
 static int write_text(const char *path, const char *text)
 {
-	int error = 0, fd = open(path, O_WRONLY | O_CLOEXEC);
+	const int fd = open(path, O_WRONLY | O_CLOEXEC);
+	const int error = fd < 0 || write(fd, text, strlen(text)) < 0 ? errno : 0;
 
-	if (fd < 0)
-		return errno;
-	if (write(fd, text, strlen(text)) < 0)
-		error = errno;
 	close(fd);
 	return error;
 }
@@ -217,754 +122,439 @@ static struct cpus read_list(const char *path)
 	static char text[TEXT_SIZE];
 
 	read_text(path, text, sizeof(text));
-	return parse_list(text);
+	return parse(text);
 }
 
-static struct cpus read_mask(const char *path)
+static bool has_text(const char *path, const char *expected)
 {
-	static char text[TEXT_SIZE];
+	char text[TEXT_SIZE];
 
-	read_text(path, text, sizeof(text));
-	return parse_mask(text);
+	if (read_text(path, text, sizeof(text)) && !strcmp(text, expected))
+		return true;
+	/* All end with a newline. */
+	ksft_print_msg("%s has %s# instead of %s", path, text, expected);
+	return false;
 }
 
-static int set_kthread_cpus(const struct cpus *cpus)
+static int place_probe(const char *list)
 {
-	return write_text(KTHREAD_CPUS, print_list(cpus));
+	return sched_setaffinity(probe, SIZE, parse(list).sets) ? errno : 0;
 }
 
-static int set_online(int number, bool online)
+/* Returns whether all is as it was. */
+static bool put_back(void)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), CPUS "/cpu%d/online", number);
-	return write_text(path, online ? "1" : "0");
+	set_online("1");
+	write_text(PARTITION, "member");
+	rmdir(GROUP);
+	if (!had_cpusets)
+		write_text(CONTROLLERS, "-cpuset");
+	place_probe("0-8191");
+	write_text(MODPROBE, old_modprobe);
+	unlink(told);
+	if (strstr(classes, "wq"))
+		write_text(WQ_MASK, old_mask);
+	set_list(old_list);
+	return has_text(KTHREAD_CPUS, old_list) && has_text(CLASSES, old_classes);
 }
-
-/* --- what is put back ------------------------------------------------------ */
-
-static struct {
-	pid_t pid;
-	char kthread_cpus[TEXT_SIZE], requested[TEXT_SIZE], core_pattern[256];
-	char directory[64], cgroup[PATH_MAX], told[80];
-	bool mounted, placed;
-} before;
-
-static int write_cgroup(const char *file, const char *text)
-{
-	char path[PATH_MAX + 32];
-
-	snprintf(path, sizeof(path), "%s/%s", before.cgroup, file);
-	return write_text(path, text);
-}
-
-static void place_thread(pid_t pid, const struct cpus *cpus)
-{
-	sched_setaffinity(pid, sizeof(*cpus), (const cpu_set_t *)cpus);
-}
-
-static void put_back_cgroup(void)
-{
-	if (*before.cgroup) {
-		write_cgroup("cpuset.cpus.partition", "member");
-		rmdir(before.cgroup);
-		*before.cgroup = '\0';
-	}
-	if (before.mounted)
-		umount(before.directory);
-	before.mounted = false;
-}
-
-/* Called once, at the end, in the test itself and not in its children. */
-static void put_back(void)
-{
-	if (getpid() != before.pid)
-		return;
-	before.pid = 0;
-	for (int i = 0; i < 4; i++)
-		set_online(cpu[i], true);
-	put_back_cgroup();
-	if (*before.told)
-		unlink(before.told);
-	if (*before.directory)
-		rmdir(before.directory);
-	if (before.placed)
-		place_thread(KTHREADD, &possible);
-	if (*before.core_pattern)
-		write_text(CORE_PATTERN, before.core_pattern);
-	if (*before.requested)
-		write_text(WORKQUEUES "/cpumask", before.requested);
-	if (*before.kthread_cpus)
-		write_text(KTHREAD_CPUS, before.kthread_cpus);
-}
-
-static void end_by_signal(int number)
-{
-	put_back();
-	signal(number, SIG_DFL);
-	raise(number);
-}
-
-static void remember(void)
-{
-	static const int signals[] = { SIGHUP, SIGINT, SIGTERM, SIGALRM, SIGPIPE };
-
-	if (!read_text(KTHREAD_CPUS, before.kthread_cpus, sizeof(before.kthread_cpus)))
-		ksft_exit_fail_msg("cannot read " KTHREAD_CPUS ": %s\n", strerror(errno));
-	read_text(WORKQUEUES "/cpumask_requested", before.requested, sizeof(before.requested));
-	before.pid = getpid();
-	atexit(put_back);
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		signal(signals[i], end_by_signal);
-}
-
-/* For a mount, and for the file that a helper leaves; removed at the end. */
-static const char *own_directory(void)
-{
-	if (!*before.directory) {
-		char template[] = "/tmp/kthread_cpus.XXXXXX";
-
-		if (!mkdtemp(template))
-			return NULL;
-		strcpy(before.directory, template);
-	}
-	return before.directory;
-}
-
-/* --- kernel threads -------------------------------------------------------- */
 
 struct thread {
 	pid_t pid;
-	unsigned int flags;
+	bool is_bound;
 	struct cpus allowed;
 	char name[64];
 };
 
-static bool read_stat(pid_t pid, unsigned int *flags)
-{
-	char path[64], text[1024], *end;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (!read_text(path, text, sizeof(text)))
-		return false;
-	/* The name is in parentheses and may have some itself. */
-	end = strrchr(text, ')');
-	return end && sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %u", flags) == 1;
-}
-
 /* False for what is not a kernel thread, has just gone, or is being bound right now. */
 static bool read_thread(pid_t pid, struct thread *thread)
 {
-	static char text[2 * TEXT_SIZE];
-	unsigned int flags;
-	char path[64], *at;
+	unsigned int flags[2] = {};
+	char path[64], text[1024];
 
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (int i = 0; i < 2; i++) {
+		read_text(path, text, sizeof(text));
+		if (sscanf(text, "%*d (%63[^)]) %*c %*d %*d %*d %*d %*d %u", thread->name,
+			   &flags[i]) != 2 || !(flags[i] & PF_KTHREAD))
+			return false;
+		/* As far as they are online. */
+		CPU_ZERO_S(SIZE, thread->allowed.sets);
+		sched_getaffinity(pid, SIZE, thread->allowed.sets);
+	}
 	thread->pid = pid;
-	if (!read_stat(pid, &thread->flags) || !(thread->flags & PF_KTHREAD))
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (!read_text(path, text, sizeof(text)))
-		return false;
-	at = strstr(text, "Cpus_allowed_list:");
-	if (!at || sscanf(text, "Name: %63[^\n]", thread->name) != 1)
-		return false;
-	thread->allowed = parse_list(at + strcspn(at, "\t") + 1);
-	thread->allowed = both(thread->allowed, &possible);
-	return read_stat(pid, &flags) && !((flags ^ thread->flags) & PF_NO_SETAFFINITY);
+	thread->is_bound = flags[0] & PF_NO_SETAFFINITY;
+	return !((flags[0] ^ flags[1]) & PF_NO_SETAFFINITY);
 }
 
-static bool is_worker(const struct thread *thread)
+/* Returns all kernel threads, and after them one with PID 0, for free(). */
+static struct thread *read_threads(void)
 {
-	return !strncmp(thread->name, "kworker/u", 9) || !strncmp(thread->name, "kworker/R", 9);
-}
+	struct thread *threads;
+	glob_t tasks = {};
+	size_t count = 0;
 
-/* Calls @check for all kernel threads; returns how often it was false. */
-static int each_thread(bool (*check)(const struct thread *thread, const struct cpus *cpus),
-		       const struct cpus *cpus)
-{
-	DIR *proc = opendir("/proc");
-	struct thread thread;
-	struct dirent *entry;
-	int wrong = 0;
-
-	while (proc && (entry = readdir(proc))) {
-		const pid_t pid = atoi(entry->d_name);
-
-		if (pid <= 0 || !read_thread(pid, &thread) || check(&thread, cpus))
-			continue;
-		ksft_print_msg("%s (%d) may run on %s, outside %s\n", thread.name, pid,
-			       print_list(&thread.allowed), print_list(cpus));
-		wrong++;
-	}
-	if (!proc || closedir(proc))
-		wrong++;
-	return wrong;
-}
-
-static bool managed_is_inside(const struct thread *thread, const struct cpus *cpus)
-{
-	return thread->flags & PF_NO_SETAFFINITY || subset(&thread->allowed, cpus);
-}
-
-static bool worker_is_inside(const struct thread *thread, const struct cpus *cpus)
-{
-	return !is_worker(thread) || subset(&thread->allowed, cpus);
-}
-
-/* kthreadd has no preference, so it has all CPUs that there are for it. */
-static bool kthreads_have(const struct cpus *cpus)
-{
-	struct thread kthreadd;
-
-	if (!(classes & KTHREAD))
-		return true;
-	if (!read_thread(KTHREADD, &kthreadd) || !equal(&kthreadd.allowed, cpus)) {
-		ksft_print_msg("kthreadd may run on %s, not %s\n",
-			       print_list(&kthreadd.allowed), print_list(cpus));
-		return false;
-	}
-	return !each_thread(managed_is_inside, cpus);
-}
-
-static bool workqueues_have(const struct cpus *cpus)
-{
-	struct cpus now = read_mask(WORKQUEUES "/cpumask");
-
-	if (!(classes & WQ))
-		return true;
-	now = both(now, &possible);
-	if (!equal(&now, cpus)) {
-		ksft_print_msg("unbound workqueues use %s, not %s\n", print_list(&now),
-			       print_list(cpus));
-		return false;
-	}
-	return !each_thread(worker_is_inside, cpus);
-}
-
-static bool work_is_on(const struct cpus *cpus)
-{
-	/* Both are looked at, for what they say. */
-	const bool kthreads = kthreads_have(cpus);
-
-	return workqueues_have(cpus) && kthreads;
-}
-
-/* Bound threads other than those of unbound workqueues, which have a mask of their own. */
-static struct thread *bound_threads(int *count)
-{
-	struct thread *threads = NULL, thread;
-	DIR *proc = opendir("/proc");
-	struct dirent *entry;
-
-	*count = 0;
-	while (proc && (entry = readdir(proc))) {
-		const pid_t pid = atoi(entry->d_name);
-
-		/* Interrupt threads follow their interrupts, kworkers come and go. */
-		if (pid <= 0 || !read_thread(pid, &thread) ||
-		    !(thread.flags & PF_NO_SETAFFINITY) || is_worker(&thread) ||
-		    !strncmp(thread.name, "irq/", 4))
-			continue;
-		threads = realloc(threads, (*count + 1) * sizeof(thread));
-		if (!threads)
-			ksft_exit_fail_msg("out of memory\n");
-		threads[(*count)++] = thread;
-	}
-	if (proc)
-		closedir(proc);
+	glob("/proc/[1-9]*", 0, NULL, &tasks);
+	threads = calloc(tasks.gl_pathc + 1, sizeof(*threads));
+	if (!threads)
+		ksft_exit_fail_msg("out of memory\n");
+	for (size_t i = 0; i < tasks.gl_pathc; i++)
+		count += read_thread(atoi(tasks.gl_pathv[i] + strlen("/proc/")), &threads[count]);
+	threads[count].pid = 0;
+	globfree(&tasks);
 	return threads;
 }
 
-/* --- tests ----------------------------------------------------------------- */
-
-static void test_read(void)
+/* Are the threads that are not bound, or else those of unbound workqueues, on these CPUs? */
+static bool threads_are_in(bool workers, const char *list)
 {
-	const struct cpus now = read_list(KTHREAD_CPUS);
+	const struct cpus cpus = parse(list);
+	struct thread *threads = read_threads();
+	struct cpus common;
+	int wrong = 0;
 
-	ksft_test_result(!empty(&now) && subset(&now, &possible),
-			 "reading gives a list of possible CPUs\n");
-}
-
-/* @1 and @2 stand for CPUs that can be used. */
-static void put_in_cpus(const char *pattern, char *text, size_t size)
-{
-	char *at = text;
-
-	for (; *pattern && at < text + size - 16; pattern++) {
-		if (*pattern == '@')
-			at += sprintf(at, "%d", cpu[*++pattern - '0']);
-		else
-			*at++ = *pattern;
+	for (struct thread *thread = threads; thread->pid; thread++) {
+		and(&common, &thread->allowed, &cpus);
+		if (thread->is_bound != workers || equal(&common, &thread->allowed) ||
+		    (workers && strncmp(thread->name, "kworker/u", 9) &&
+		     strncmp(thread->name, "kworker/R", 9)))
+			continue;
+		ksft_print_msg("%s may run outside %s\n", thread->name, list);
+		wrong++;
 	}
-	*at = '\0';
+	free(threads);
+	return !wrong;
 }
 
-static void test_accepted(void)
+static bool probe_is_on(const char *list)
 {
-	const struct cpus one = CPU_LIST(cpu[1]), two = CPU_LIST(cpu[1], cpu[2]);
-	const struct {
-		const char *text;
-		const struct cpus *cpus;
-	} cases[] = {
-		{ "@1", &one }, { "@1\n", &one }, { "@1,@2\n", &two }, { "@2,@1", &two },
-		{ "@1-@1", &one }, { " @1 , @2\t\n", &two }, { "@1 @2", &two },
-		{ ",,@1,,", &one }, { "@1,@1,@1", &one }, { "@1-@1:1/1", &one },
-		{ "@1,@2-@2:1/2", &two }, { "00@1", &one },
-		{ "all", &possible }, { "ALL\n", &possible }, { "0-N", &possible },
+	const struct cpus online = read_list(CPUS "/online");
+	struct cpus cpus = parse(list);
+	struct thread thread;
+
+	and(&cpus, &cpus, &online);
+	return read_thread(probe, &thread) && !thread.is_bound && equal(&thread.allowed, &cpus);
+}
+
+static bool workqueues_are_on(const char *list)
+{
+	return has_text(WQ_MASK, mask_of(list)) && threads_are_in(true, list);
+}
+
+static bool work_is_on(const char *list)
+{
+	return (!strstr(classes, "wq") || workqueues_are_on(list)) &&
+	       (!strstr(classes, "kthread") ||
+		(threads_are_in(false, list) && probe_is_on(list)));
+}
+
+FIXTURE(kthread_cpus) {
+};
+
+FIXTURE_SETUP(kthread_cpus)
+{
+	/* The test before this one may have been killed, as it took too long. */
+	put_back();
+	ASSERT_EQ(0, set_list("all"));
+	/* Whatever an administrator has asked for in addition. */
+	if (strstr(classes, "wq"))
+		ASSERT_EQ(0, write_text(WQ_MASK, mask_of("H")));
+}
+
+FIXTURE_TEARDOWN(kthread_cpus)
+{
+	EXPECT_TRUE(put_back());
+}
+
+TEST_F(kthread_cpus, accepted)
+{
+	static const char *const cases[][2] = {
+		{ "1", "1\n" }, { "1\n", "1\n" }, { "1,2\n", "1-2\n" }, { "2,1", "1-2\n" },
+		{ "0-1,3", "0-1,3\n" }, { " 1 , 2\t\n", "1-2\n" }, { "1 2", "1-2\n" },
+		{ ",,1,,", "1\n" }, { "1,1,1", "1\n" }, { "1-1:1/1", "1\n" }, { "001", "1\n" },
+		{ "0-3:1/2", "0,2\n" }, { "0-2:2/3,3", "0-1,3\n" },
 	};
-	char text[64];
+	char all[TEXT_SIZE];
 
+	read_text(KTHREAD_CPUS, all, sizeof(all));
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct cpus now;
-		int error;
-
-		put_in_cpus(cases[i].text, text, sizeof(text));
-		error = write_text(KTHREAD_CPUS, text);
-		now = read_list(KTHREAD_CPUS);
-		if (error || !equal(&now, cases[i].cpus))
-			ksft_print_msg("error %d, and then it is %s\n", error, print_list(&now));
-		text[strcspn(text, "\n")] = '\0';
-		ksft_test_result(!error && equal(&now, cases[i].cpus), "accepts \"%s\"\n", text);
+		EXPECT_TRUE(!set_list(cases[i][0]) && has_text(KTHREAD_CPUS, cases[i][1]))
+			TH_LOG("for \"%s\"", cases[i][0]);
 	}
+	EXPECT_TRUE(!set_list("ALL\n") && has_text(KTHREAD_CPUS, all));
+	EXPECT_TRUE(!set_list("1") && !set_list("0-N") && has_text(KTHREAD_CPUS, all));
 }
 
-#define ACCEPTED 15
-
-static void test_refused(void)
+TEST_F(kthread_cpus, refused)
 {
-	const struct cpus two = CPU_LIST(cpu[1], cpu[2]);
-	static char page[65536];
-	const struct {
-		const char *text;
+	static const struct {
+		const char *list;
 		int error;
 	} cases[] = {
 		{ "\n", EINVAL }, { " ", EINVAL }, { ",", EINVAL }, { "x", EINVAL },
-		{ "@1-", EINVAL }, { "-@1", EINVAL }, { "@2-@1", EINVAL }, { "@1,x", EINVAL },
-		{ "@1-@2:2/1", EINVAL }, { "@1-@2:1/0", EINVAL }, { "@1-@2:1", EINVAL },
-		{ "kthread,@1", EINVAL }, { "0x1", EINVAL }, { "@1;@2", EINVAL },
-		{ "999999", ERANGE }, { "@1-999999", ERANGE },
-		{ "4294967296", EOVERFLOW }, { "@1,99999999999999999999", EOVERFLOW },
-		/* A page or more, whatever the size of a page. */
-		{ page, E2BIG },
+		{ "1-", EINVAL }, { "-1", EINVAL }, { "2-1", EINVAL }, { "1,x", EINVAL },
+		{ "1-2:2/1", EINVAL }, { "1-2:1/0", EINVAL }, { "1-2:1", EINVAL },
+		{ "kthread,1", EINVAL }, { "0x1", EINVAL }, { "1;2", EINVAL },
+		{ "999999", ERANGE }, { "1-999999", ERANGE },
+		{ "4294967296", EOVERFLOW }, { "1,99999999999999999999", EOVERFLOW },
 	};
-	char text[64];
+	char *page;
 
-	set_kthread_cpus(&two);
-	memset(page, ' ', sizeof(page) - 1);
+	ASSERT_EQ(0, set_list("1,2"));
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		const bool is_page = cases[i].text == page;
-		const char *shown = is_page ? "a page of spaces" : text;
-		struct cpus now;
-		int error;
-
-		put_in_cpus(is_page ? "" : cases[i].text, text, sizeof(text));
-		error = write_text(KTHREAD_CPUS, is_page ? page : text);
-		now = read_list(KTHREAD_CPUS);
-		if (error != cases[i].error || !equal(&now, &two))
-			ksft_print_msg("error %d, not %d, and then it is %s\n", error,
-				       cases[i].error, print_list(&now));
-		text[strcspn(text, "\n")] = '\0';
-		ksft_test_result(error == cases[i].error && equal(&now, &two),
-				 "refuses \"%s\" (%s)\n", shown,
-				 strerror(cases[i].error));
+		EXPECT_EQ(cases[i].error, set_list(cases[i].list))
+			TH_LOG("for \"%s\"", cases[i].list);
 	}
-	ksft_test_result(work_is_on(&two), "what was refused has changed nothing\n");
+	ASSERT_LT(0, asprintf(&page, "%*s", (int)sysconf(_SC_PAGESIZE), ""));
+	EXPECT_EQ(E2BIG, set_list(page));
+	EXPECT_EQ(EINVAL, set_list(page + 1));
+	free(page);
+	EXPECT_TRUE(has_text(KTHREAD_CPUS, "1-2\n") && work_is_on("1-2"));
 }
 
-#define REFUSED 20
-
-static void test_masks(void)
+TEST_F(kthread_cpus, masks)
 {
-	const struct cpus masks[] = {
-		CPU_LIST(cpu[1]), CPU_LIST(cpu[1], cpu[2]), CPU_LIST(cpu[3]),
-		CPU_LIST(cpu[0], cpu[3]), CPU_LIST(cpu[0], cpu[1], cpu[2], cpu[3]),
-	};
+	static const char *const lists[] = { "1", "1-2", "3", "0,3", "0-3" };
 
-	for (size_t i = 0; i < ARRAY_SIZE(masks); i++)
-		ksft_test_result(!set_kthread_cpus(&masks[i]) && work_is_on(&masks[i]),
-				 "work is on CPUs %s\n", print_list(&masks[i]));
-}
-
-#define MASKS 5
-
-static void test_isolated_at_boot(void)
-{
-	const struct cpus isolated = without(possible, &housekeeping);
-	struct cpus cpus = CPU_LIST(cpu[1]);
-	const struct cpus inside = cpus;
-	int other = 0;
-
-	while (other < MAX_CPUS && !has_cpu(&isolated, other))
-		other++;
-	if (other == MAX_CPUS) {
-		ksft_test_result_skip("work is not on isolated CPUs (there is none)\n");
-		return;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		EXPECT_EQ(0, set_list(lists[i]));
+		EXPECT_TRUE(work_is_on(lists[i]));
 	}
-	set_cpu(&cpus, other);
-	ksft_test_result(!set_kthread_cpus(&cpus) && work_is_on(&inside) &&
-			 set_kthread_cpus(&isolated) == EINVAL,
-			 "work is not on isolated CPUs\n");
 }
 
-static void test_bound(void)
+/* Without the boot option, all CPUs are the end of it. */
+TEST_F(kthread_cpus, end)
 {
-	const struct cpus one = CPU_LIST(cpu[1]), other = CPU_LIST(cpu[2]);
-	int count, wrong = 0, seen = 0;
+	ASSERT_EQ(0, set_list("1"));
+	EXPECT_STREQ(strcmp(free_classes, "\n") ? free_classes : "kthread,wq,umh\n", classes);
+	if (strstr(classes, "kthread"))
+		EXPECT_EQ(EINVAL, place_probe("3"));
+	ASSERT_EQ(0, set_list("all"));
+	EXPECT_TRUE(has_text(CLASSES, free_classes) && work_is_on("H"));
+	EXPECT_TRUE(!place_probe("3") && probe_is_on("3"));
+}
+
+TEST_F(kthread_cpus, isolated_at_boot)
+{
+	char list[TEXT_SIZE] = "1,", *isolated = list + strlen(list);
+
+	read_text(CPUS "/isolated", isolated, sizeof(list) - strlen(list));
+	if (*isolated == '\n')
+		SKIP(return, "no CPU is isolated");
+	EXPECT_TRUE(!set_list(list) && work_is_on("1"));
+	EXPECT_EQ(EINVAL, set_list(isolated));
+}
+
+TEST_F(kthread_cpus, bound)
+{
 	struct thread *threads, now;
+	int seen = 0;
 
-	set_kthread_cpus(&one);
-	threads = bound_threads(&count);
-	set_kthread_cpus(&other);
-	for (int i = 0; i < count; i++) {
-		if (!read_thread(threads[i].pid, &now) || strcmp(now.name, threads[i].name))
+	ASSERT_EQ(0, set_list("1"));
+	threads = read_threads();
+	ASSERT_EQ(0, set_list("2"));
+	for (struct thread *thread = threads; thread->pid; thread++) {
+		/* Workers come and go, and interrupt threads follow their interrupts. */
+		if (!thread->is_bound || !strncmp(thread->name, "kworker/", 8) ||
+		    !strncmp(thread->name, "irq/", 4) || !read_thread(thread->pid, &now))
 			continue;
 		seen++;
-		if (!equal(&now.allowed, &threads[i].allowed)) {
-			ksft_print_msg("%s was moved from %s to %s\n", now.name,
-				       print_list(&threads[i].allowed), print_list(&now.allowed));
-			wrong++;
-		}
+		EXPECT_TRUE(equal(&now.allowed, &thread->allowed))
+			TH_LOG("%s was moved", now.name);
 	}
 	free(threads);
-	ksft_test_result(seen && !wrong, "bound threads stay where they are\n");
+	EXPECT_NE(0, seen);
 }
 
-static void test_not_confined(void)
+TEST_F(kthread_cpus, not_confined)
 {
-	static const char irq[] = "/proc/irq/default_smp_affinity";
-	const struct cpus one = CPU_LIST(cpu[1]), other = CPU_LIST(cpu[2]);
-	struct cpus init[2] = {}, irqs[2];
+	struct cpus init[2] = {};
+	char irqs[2][TEXT_SIZE];
 
-	set_kthread_cpus(&one);
 	for (int i = 0; i < 2; i++) {
-		sched_getaffinity(1, sizeof(init[i]), (cpu_set_t *)&init[i]);
-		irqs[i] = read_mask(irq);
-		set_kthread_cpus(&other);
+		ASSERT_EQ(0, set_list(i ? "2" : "1"));
+		ASSERT_EQ(0, sched_getaffinity(1, SIZE, init[i].sets));
+		/* There are machines without this file. */
+		read_text("/proc/irq/default_smp_affinity", irqs[i], TEXT_SIZE);
 	}
-	ksft_test_result(!empty(&init[0]) && equal(&init[0], &init[1]),
-			 "PID 1 stays where it is\n");
-	if (access(irq, R_OK))
-		ksft_test_result_skip("interrupts stay where they are (no %s)\n", irq);
-	else
-		ksft_test_result(equal(&irqs[0], &irqs[1]), "interrupts stay where they are\n");
+	EXPECT_TRUE(equal(&init[0], &init[1]));
+	EXPECT_STREQ(irqs[0], irqs[1]);
 }
 
-static void test_hotplug(void)
+TEST_F(kthread_cpus, hotplug)
 {
-	const struct cpus two = CPU_LIST(cpu[1], cpu[2]), one = CPU_LIST(cpu[1]);
-	int error;
-
-	set_kthread_cpus(&two);
-	error = set_online(cpu[1], false);
-	if (error) {
-		for (int i = 0; i < 5; i++)
-			ksft_test_result_skip("CPU %d cannot be switched off: %s\n", cpu[1],
-					      strerror(error));
-		return;
-	}
-	ksft_test_result(work_is_on(&two), "one of two CPUs goes\n");
-	ksft_test_result(set_kthread_cpus(&one) == EINVAL && work_is_on(&two),
-			 "a CPU that is offline is refused\n");
-	ksft_test_result(!set_online(cpu[2], false) && work_is_on(&housekeeping),
-			 "both CPUs go, and work falls back\n");
-	ksft_test_result(!set_online(cpu[2], true) && work_is_on(&two),
-			 "one of them comes, and work returns\n");
-	ksft_test_result(!set_online(cpu[1], true) && work_is_on(&two), "the other one comes\n");
+	ASSERT_EQ(0, set_list("1-2"));
+	if (set_online("0"))
+		SKIP(return, "CPU 1 can't be taken offline");
+	EXPECT_TRUE(work_is_on("1-2"));
+	EXPECT_TRUE(set_list("1") == EINVAL && work_is_on("1-2"));
+	EXPECT_TRUE(!set_online("1") && work_is_on("1-2"));
+	/* All of the list goes, so that work falls back, and comes. */
+	EXPECT_TRUE(!set_list("1") && !set_online("0") && work_is_on("H"));
+	/* What was read can be written, although no CPU of it is usable. */
+	EXPECT_TRUE(!set_list("1") && work_is_on("H"));
+	EXPECT_TRUE(!set_online("1") && work_is_on("1"));
 }
 
-#define HOTPLUG 5
-
-static void test_workqueue_mask(void)
+TEST_F(kthread_cpus, workqueue_mask)
 {
-	const struct cpus two = CPU_LIST(cpu[1], cpu[2]), one = CPU_LIST(cpu[1]);
-	const struct cpus wide = CPU_LIST(cpu[0], cpu[1]), other = CPU_LIST(cpu[3]);
-	static const char mask[] = WORKQUEUES "/cpumask";
-	struct cpus now;
-
-	if (access(mask, W_OK) || !(classes & WQ)) {
-		for (int i = 0; i < 4; i++)
-			ksft_test_result_skip("workqueues are not confined\n");
-		return;
-	}
-	set_kthread_cpus(&two);
-	ksft_test_result(!write_text(mask, print_mask(&wide)) && workqueues_have(&one),
-			 "the mask of workqueues confines them further\n");
-	ksft_test_result(!write_text(mask, print_mask(&other)) && workqueues_have(&two),
-			 "the mask of workqueues cannot lead them outside\n");
-	ksft_test_result(!set_kthread_cpus(&other) && workqueues_have(&other),
-			 "it counts once it can be obeyed\n");
-	now = read_mask(WORKQUEUES "/cpumask_requested");
-	ksft_test_result(equal(&now, &other), "and is told as it was requested\n");
-	if (write_text(mask, before.requested))
-		ksft_exit_fail_msg("cannot write %s back: %s\n", mask, strerror(errno));
+	if (!strstr(classes, "wq"))
+		SKIP(return, "workqueues are not confined");
+	/* It restricts them further, but can't lead them outside. */
+	ASSERT_EQ(0, set_list("1-2"));
+	EXPECT_TRUE(!write_text(WQ_MASK, mask_of("0-1")) && workqueues_are_on("1"));
+	EXPECT_TRUE(!write_text(WQ_MASK, mask_of("3")) && workqueues_are_on("1-2") &&
+		    has_text(WQ_MASK "_requested", mask_of("3")));
+	/* It counts once it can be obeyed. */
+	EXPECT_TRUE(!set_list("3") && workqueues_are_on("3"));
 }
 
-#define WORKQUEUE_MASK 4
-
-/* The root of cgroup v2 with the cpuset controller: the one in use, or our own. */
-static const char *cgroup_root(void)
+static void find_housekeeping(void)
 {
-	static const char *const roots[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-	char path[128], text[1024];
+	struct cpus isolated = read_list(CPUS "/isolated");
 
-	for (size_t i = 0; i <= ARRAY_SIZE(roots); i++) {
-		const char *root;
-
-		if (i < ARRAY_SIZE(roots)) {
-			root = roots[i];
-		} else {
-			root = own_directory();
-			if (!root || mount("none", root, "cgroup2", 0, NULL))
-				return NULL;
-			before.mounted = true;
-		}
-		snprintf(path, sizeof(path), "%s/cgroup.controllers", root);
-		if (!read_text(path, text, sizeof(text)) || !strstr(text, "cpuset"))
-			continue;
-		snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
-		return write_text(path, "+cpuset") ? NULL : root;
-	}
-	return NULL;
+	/* The former does not have those of partitions. */
+	CPU_OR_S(SIZE, isolated.sets, isolated.sets, read_list("cpuset.cpus.isolated").sets);
+	CPU_XOR_S(SIZE, housekeeping.sets, read_list(CPUS "/possible").sets, isolated.sets);
 }
 
-static void test_partition(void)
+TEST_F(kthread_cpus, partition)
 {
-	const struct cpus two = CPU_LIST(cpu[1], cpu[2]), one = CPU_LIST(cpu[1]);
-	const struct cpus taken = CPU_LIST(cpu[2]), rest = without(housekeeping, &two);
-	const char *root = cgroup_root();
-	char state[64] = "", path[PATH_MAX + 32];
-
-	set_kthread_cpus(&two);
-	if (root) {
-		snprintf(before.cgroup, sizeof(before.cgroup), "%s/kthread_cpus.%d", root,
-			 getpid());
-		mkdir(before.cgroup, 0755);
-		write_cgroup("cpuset.cpus", print_list(&taken));
-		write_cgroup("cpuset.cpus.partition", "isolated");
-		snprintf(path, sizeof(path), "%s/cpuset.cpus.partition", before.cgroup);
-		read_text(path, state, sizeof(state));
-	}
-	if (strcmp(state, "isolated\n")) {
-		for (int i = 0; i < 4; i++)
-			ksft_test_result_skip("no CPU can be isolated\n");
-		put_back_cgroup();
-		return;
-	}
-	ksft_test_result(work_is_on(&one), "work leaves a CPU that is isolated\n");
-	ksft_test_result(set_kthread_cpus(&taken) == EINVAL, "an isolated CPU is refused\n");
-	ksft_test_result(!write_cgroup("cpuset.cpus", print_list(&two)) && work_is_on(&rest),
-			 "all CPUs are isolated, and work falls back\n");
-	ksft_test_result(!write_cgroup("cpuset.cpus.partition", "member") && work_is_on(&two),
-			 "they are isolated no longer, and work returns\n");
-	put_back_cgroup();
+	ASSERT_EQ(0, set_list("1-2"));
+	if (write_text(CONTROLLERS, "+cpuset") || mkdir(GROUP, 0755) ||
+	    write_text(GROUP "/cpuset.cpus", "2") || write_text(PARTITION, "isolated") ||
+	    !has_text(PARTITION, "isolated\n"))
+		SKIP(return, "no CPU can be isolated");
+	EXPECT_TRUE(work_is_on("1") && set_list("2") == EINVAL);
+	/* All CPUs of the list are isolated, so that work falls back, and then none. */
+	EXPECT_EQ(0, write_text(GROUP "/cpuset.cpus", "1-2"));
+	find_housekeeping();
+	EXPECT_TRUE(work_is_on("H"));
+	EXPECT_TRUE(!write_text(PARTITION, "member") && work_is_on("1-2"));
 }
 
-#define PARTITION 4
-
-static void test_placed(void)
+TEST_F(kthread_cpus, placed)
 {
-	const struct cpus two = CPU_LIST(cpu[1], cpu[2]), one = CPU_LIST(cpu[1]);
-	const struct cpus other = CPU_LIST(cpu[2], cpu[3]), outside = CPU_LIST(cpu[0], cpu[3]);
-	struct thread kthreadd = {};
-	int error;
-
-	if (!(classes & KTHREAD)) {
-		for (int i = 0; i < 4; i++)
-			ksft_test_result_skip("kernel threads are not confined\n");
-		return;
-	}
-	set_kthread_cpus(&two);
-	before.placed = true;
-	error = sched_setaffinity(KTHREADD, sizeof(one), (const cpu_set_t *)&one) ? errno : 0;
-	read_thread(KTHREADD, &kthreadd);
-	ksft_test_result(!error && equal(&kthreadd.allowed, &one), "a thread can be placed\n");
-	error = sched_setaffinity(KTHREADD, sizeof(outside), (const cpu_set_t *)&outside) ?
-			errno : 0;
-	read_thread(KTHREADD, &kthreadd);
-	ksft_test_result(error == EINVAL && equal(&kthreadd.allowed, &one),
-			 "a thread cannot be placed outside\n");
-	set_kthread_cpus(&other);
-	read_thread(KTHREADD, &kthreadd);
-	ksft_test_result(equal(&kthreadd.allowed, &other), "it moves if it must\n");
-	set_kthread_cpus(&two);
-	read_thread(KTHREADD, &kthreadd);
-	ksft_test_result(equal(&kthreadd.allowed, &one), "and is where it was placed after that\n");
-	place_thread(KTHREADD, &possible);
-	before.placed = false;
+	if (!strstr(classes, "kthread"))
+		SKIP(return, "kernel threads are not confined");
+	ASSERT_EQ(0, set_list("1-2"));
+	EXPECT_TRUE(!place_probe("1") && probe_is_on("1"));
+	EXPECT_TRUE(place_probe("0,3") == EINVAL && probe_is_on("1"));
+	/* It moves if it must, and comes back. */
+	EXPECT_TRUE(!set_list("2-3") && probe_is_on("2-3"));
+	EXPECT_TRUE(!set_list("1-2") && probe_is_on("1"));
+	/* What is outside is kept for later. */
+	EXPECT_TRUE(!place_probe("0-1") && probe_is_on("1"));
+	EXPECT_TRUE(!set_list("all") && probe_is_on("0-1"));
 }
 
-#define PLACED 4
-
-/* This program as the helper that gets a core dump: says where it may run. */
-static int be_helper(const char *path)
+/* Called as if it was modprobe: leaves where it may run. */
+static int be_helper(void)
 {
-	struct cpus allowed = {};
-	char draft[PATH_MAX], buffer[4096];
-	FILE *file;
+	const int fd = open(told, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	struct cpus cpus = {};
 
-	sched_getaffinity(0, sizeof(allowed), (cpu_set_t *)&allowed);
-	snprintf(draft, sizeof(draft), "%s.new", path);
-	file = fopen(draft, "w");
-	if (!file)
-		return 1;
-	fprintf(file, "%s\n", print_list(&allowed));
-	fclose(file);
-	rename(draft, path);
-	/* A dump that nobody reads to its end is reported as failed. */
-	while (read(STDIN_FILENO, buffer, sizeof(buffer)) > 0)
+	sched_getaffinity(0, SIZE, cpus.sets);
+	return write(fd, &cpus, SIZE) < 0;
+}
+
+TEST_F(kthread_cpus, helper)
+{
+	static const char *const lists[] = { "1", "2-3" };
+	char seen[SIZE + 1];
+
+	if (!strstr(classes, "umh") || write_text(MODPROBE, helper))
+		SKIP(return, "no usermode helper can be had");
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		const struct cpus cpus = parse(lists[i]);
+
+		ASSERT_EQ(0, set_list(lists[i]));
+		/* There is no such file system, so that the kernel looks for a module. */
+		EXPECT_EQ(-1, mount("none", "/", GROUP, 0, NULL));
+		ASSERT_TRUE(read_text(told, seen, sizeof(seen)));
+		EXPECT_EQ(0, memcmp(seen, &cpus, SIZE));
+		unlink(told);
+	}
+}
+
+static void find_cgroups(void)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *entry = NULL;
+	char text[1024];
+
+	while (mounts && (entry = getmntent(mounts)) && strcmp(entry->mnt_type, "cgroup2"))
 		;
-	return 0;
+	had_cpusets = chdir(entry ? entry->mnt_dir : "/") ||
+		      !read_text(CONTROLLERS, text, sizeof(text)) || strstr(text, "cpuset");
 }
 
-static bool helper_told(struct cpus *allowed)
+/* Returns why the tests can't be run, if so. Has changed nothing then. */
+static const char *find_out(void)
 {
-	const pid_t child = fork();
+	struct cpus usable;
 
-	if (!child) {
-		/* Otherwise there is no dump. */
-		prctl(PR_SET_DUMPABLE, 1);
-		signal(SIGSEGV, SIG_DFL);
-		raise(SIGSEGV);
-		_exit(1);
-	}
-	if (child < 0 || waitpid(child, NULL, 0) != child)
-		return false;
-	for (int tries = 0; tries < HELPER_TRIES; tries++) {
-		if (!access(before.told, R_OK)) {
-			*allowed = read_list(before.told);
-			unlink(before.told);
-			return true;
-		}
-		usleep(10000);
-	}
-	return false;
+	if (!read_text(KTHREAD_CPUS, old_list, sizeof(old_list)))
+		return "the kernel has no " KTHREAD_CPUS;
+	/* It may be written again at any time. */
+	if (set_list(old_list))
+		return errno == EOPNOTSUPP ? "the boot option allows no change" :
+		       KTHREAD_CPUS " can't be written: needs root, and no container";
+	find_cgroups();
+	find_housekeeping();
+	usable = read_list(CPUS "/online");
+	and(&usable, &usable, &housekeeping);
+	for (int i = 0; i < 4; i++)
+		if (!CPU_ISSET_S(i, SIZE, usable.sets))
+			return "needs 4 CPUs, 0 to 3, that are online and not isolated";
+	CPU_AND_S(SIZE, usable.sets, usable.sets, parse(old_list).sets);
+	if (!CPU_COUNT_S(SIZE, usable.sets))
+		return "no CPU of " KTHREAD_CPUS " is usable, so that it could not be put back";
+
+	read_text(CLASSES, old_classes, sizeof(old_classes));
+	read_text(WQ_MASK "_requested", old_mask, sizeof(old_mask));
+	read_text(MODPROBE, old_modprobe, sizeof(old_modprobe));
+	set_list("1");
+	read_text(CLASSES, classes, sizeof(classes));
+	set_list("all");
+	read_text(CLASSES, free_classes, sizeof(free_classes));
+	/* Not kthreadd, PID 2, which passes on where it is placed. */
+	for (probe = 3; probe < 1000 && !probe_is_on("H");)
+		probe++;
+	set_list(old_list);
+	return probe < 1000 ? NULL : "sees no kernel thread that nobody has placed";
 }
 
-static void test_helper(void)
+static void finish(void)
 {
-	const struct cpus masks[] = { CPU_LIST(cpu[1]), CPU_LIST(cpu[2], cpu[3]) };
-	const char *directory = own_directory();
-	char program[PATH_MAX], pattern[PATH_MAX + 256];
-	const ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
-	struct cpus allowed = {};
-
-	program[length > 0 ? length : 0] = '\0';
-	snprintf(before.told, sizeof(before.told), "%s/told", directory ?: "");
-	/* The kernel takes no more than 127 bytes. */
-	if (snprintf(pattern, sizeof(pattern), "|%s --helper %s", program, before.told) >= 128 ||
-	    !directory || length <= 0 || strchr(program, ' ') || !(classes & UMH) ||
-	    !read_text(CORE_PATTERN, before.core_pattern, sizeof(before.core_pattern)) ||
-	    write_text(CORE_PATTERN, pattern)) {
-		for (size_t i = 0; i < ARRAY_SIZE(masks); i++)
-			ksft_test_result_skip("no usermode helper can be had\n");
-		return;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(masks); i++) {
-		const int error = set_kthread_cpus(&masks[i]);
-		const bool told = helper_told(&allowed);
-
-		if (!equal(&allowed, &masks[i]))
-			ksft_print_msg("%s: %s\n", told ? "it may run on" : "it has not run",
-				       print_list(&allowed));
-		ksft_test_result(!error && told && equal(&allowed, &masks[i]),
-				 "a usermode helper is on CPUs %s\n", print_list(&masks[i]));
-	}
-	write_text(CORE_PATTERN, before.core_pattern);
-	*before.core_pattern = '\0';
-}
-
-#define HELPER 2
-
-/* --- what there is --------------------------------------------------------- */
-
-/* The boot option may have named what is confined; then the others are not. */
-static unsigned int confined_classes(void)
-{
-	static char line[65536];
-	char *at = NULL, *next = line;
-	unsigned int named = 0;
-	bool flags = false;
-
-	if (!read_text("/proc/cmdline", line, sizeof(line)))
-		return KTHREAD | WQ | UMH;
-	/* The last one counts. */
-	while ((next = strstr(next, "kthread_cpus="))) {
-		next += strlen("kthread_cpus=");
-		at = next;
-	}
-	while (at) {
-		const size_t length = strspn(at, "abcdefghijklmnopqrstuvwxyz");
-
-		if (!strncmp(at, "kthread", length) && length == 7)
-			named |= KTHREAD;
-		else if (!strncmp(at, "wq", length) && length == 2)
-			named |= WQ;
-		else if (!strncmp(at, "umh", length) && length == 3)
-			named |= UMH;
-		else if (!((!strncmp(at, "init", length) && length == 4) ||
-			   (!strncmp(at, "irq", length) && length == 3)))
-			break;
-		flags = true;
-		at = at[length] == ',' ? at + length + 1 : NULL;
-	}
-	return flags ? named : KTHREAD | WQ | UMH;
-}
-
-static void find_cpus(void)
-{
-	struct cpus online = read_list(CPUS "/online"), isolated = read_list(CPUS "/isolated");
-	int found = 0;
-
-	possible = read_list(CPUS "/possible");
-	housekeeping = without(possible, &isolated);
-	/* The file above does not have those of cpusets. */
-	isolated = read_list("/sys/fs/cgroup/cpuset.cpus.isolated");
-	housekeeping = without(housekeeping, &isolated);
-	online = both(online, &housekeeping);
-	for (int number = 0; number < MAX_CPUS && found < 4; number++)
-		if (has_cpu(&online, number))
-			cpu[found++] = number;
-	if (found < 4)
-		ksft_exit_skip("needs 4 CPUs that are online and not isolated, not %d\n", found);
+	if (guard > 0)
+		kill(guard, SIGKILL);
+	put_back();
 }
 
 int main(int argc, char **argv)
 {
-	int error;
+	pid_t pid = getpid();
+	/* The name that a helper is called by says whose it is. */
+	const bool is_helper = sscanf(argv[0], "/proc/%d/exe", &pid) == 1;
+	const char *reason;
+	int ends[2];
 
-	if (argc == 3 && !strcmp(argv[1], "--helper"))
-		return be_helper(argv[2]);
-
-	ksft_print_header();
-	if (geteuid())
-		ksft_exit_skip("needs root\n");
-	if (access(KTHREAD_CPUS, F_OK))
-		ksft_exit_skip("the kernel has no " KTHREAD_CPUS "\n");
-	find_cpus();
-	classes = confined_classes();
-	remember();
-	error = write_text(KTHREAD_CPUS, "all");
-	if (error == EOPNOTSUPP)
-		ksft_exit_skip("the boot option allows no change\n");
-	if (error)
-		ksft_exit_fail_msg("cannot write " KTHREAD_CPUS ": %s\n", strerror(error));
-	/* Whatever an administrator has asked for in addition. */
-	if (classes & WQ)
-		write_text(WORKQUEUES "/cpumask", print_mask(&possible));
-
-	ksft_set_plan(1 + ACCEPTED + REFUSED + MASKS + 1 + 1 + 2 + HOTPLUG + WORKQUEUE_MASK +
-		      PARTITION + PLACED + HELPER);
-	test_read();
-	test_accepted();
-	test_refused();
-	test_masks();
-	test_isolated_at_boot();
-	test_bound();
-	test_not_confined();
-	test_hotplug();
-	test_workqueue_mask();
-	test_partition();
-	test_placed();
-	test_helper();
-	ksft_finished();
+	snprintf(helper, sizeof(helper), "/proc/%d/exe", pid);
+	snprintf(told, sizeof(told), "/tmp/kthread_cpus.%d", pid);
+	if (is_helper)
+		return be_helper();
+	reason = find_out();
+	if (reason || pipe(ends)) {
+		ksft_print_header();
+		ksft_exit_skip("%s\n", reason ?: strerror(errno));
+	}
+	guard = fork();
+	if (!guard) {
+		/* Gets nothing, until all others have ended, which have the other end. */
+		setsid();
+		close(ends[1]);
+		return read(ends[0], ends, 1) || !put_back();
+	}
+	atexit(finish);
+	return test_harness_run(argc, argv);
 }
