@@ -69,6 +69,7 @@ struct kthread_affinity {
 
 /**
  * enum kthread_affinity_reason - why the mask of a managed kthread is set
+ * @KTHREAD_AFFINITY_NONE: it is none, or others decide
  * @KTHREAD_AFFINITY_CREATED: it is new
  * @KTHREAD_AFFINITY_PREFERRED: its preference has changed
  * @KTHREAD_AFFINITY_USER: sched_setaffinity()
@@ -80,6 +81,7 @@ struct kthread_affinity {
  * @KTHREAD_AFFINITY_CONFINED: %cpu_kthread_mask has changed
  */
 enum kthread_affinity_reason {
+	KTHREAD_AFFINITY_NONE,
 	KTHREAD_AFFINITY_CREATED,
 	KTHREAD_AFFINITY_PREFERRED,
 	KTHREAD_AFFINITY_USER,
@@ -149,6 +151,8 @@ int kthread_affinity_evaluate(struct task_struct *p,
 			      enum kthread_affinity_reason reason,
 			      const struct cpumask *asked, struct cpumask *result);
 bool kthread_affinity_is_managed(struct task_struct *p);
+void kthread_affinity_trace(struct task_struct *p, const struct cpumask *mask,
+			    enum kthread_affinity_reason reason);
 void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int cpu);
 
 extern unsigned int kthread_cpus_classes;

@@ -134,9 +134,14 @@ int kthread_affinity_evaluate(struct task_struct *p,
 	ret = kthread_registry_evaluate(affinity, reason, asked, &wishes, result);
 	if (!ret && reason == KTHREAD_AFFINITY_FALLBACK)
 		affinity->is_fallen = true;
-	if (ret > 0)
-		trace_kthread_affinity(p, result, reason);
 	return ret;
+}
+
+/* Called by the scheduler when it is about to set a mask that was evaluated. */
+void kthread_affinity_trace(struct task_struct *p, const struct cpumask *mask,
+			    enum kthread_affinity_reason reason)
+{
+	trace_kthread_affinity(p, mask, reason);
 }
 
 /* Whether user space's choice for a kthread outlasts the scheduler's fallback. */
@@ -241,6 +246,7 @@ static void kthread_affinity_move(struct task_struct *p,
 				  enum kthread_affinity_reason reason)
 {
 	struct kthread_affinity_work *w, stop = { .task = p, .reason = reason };
+	unsigned int tries;
 
 	if (kthread_reset_cpus_allowed(p, reason, false) != -EAGAIN)
 		return;
@@ -261,9 +267,15 @@ static void kthread_affinity_move(struct task_struct *p,
 	w->reason = reason;
 	queue_work(system_dfl_long_wq, &w->work);
 
-	/* With the worker waiting, the mask is set, and can be set again. */
-	while (kthread_reset_cpus_allowed(p, reason, false) == -EAGAIN)
+	/*
+	 * With the worker waiting, the mask is set, and can be set again. This
+	 * is no reason to wait until there is memory for a worker.
+	 */
+	for (tries = 0; tries < HZ; tries++) {
+		if (kthread_reset_cpus_allowed(p, reason, false) != -EAGAIN)
+			break;
 		schedule_timeout_uninterruptible(1);
+	}
 }
 
 /**
