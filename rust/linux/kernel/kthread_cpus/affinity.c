@@ -117,7 +117,9 @@ int kthread_affinity_evaluate(struct task_struct *p,
 	struct kthread_affinity_wishes wishes = { .user = p->user_cpus_ptr };
 	int ret;
 
-	if (reason == KTHREAD_AFFINITY_USER && affinity)
+	/* Otherwise this fails, and what was asked for before remains. */
+	if (reason == KTHREAD_AFFINITY_USER && affinity &&
+	    cpumask_intersects(asked, cpu_online_mask))
 		affinity->is_fallen = false;
 
 	/* Some set the flag themselves, as they have to stay where they are. */

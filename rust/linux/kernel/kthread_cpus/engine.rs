@@ -4,18 +4,20 @@
 //!
 //! # Locks
 //!
-//! `kthread_affinity_lock` in `affinity.c` protects the registry and what it keeps in every
-//! `struct kthread_affinity`. It is a raw spinlock that is taken last: within the `pi_lock` of a thread
-//! and the lock of its runqueue where a mask is evaluated, and by itself everywhere else. So a mask that
-//! is set is that of the registry as it is just then, and no lock is held while a thread is waited for.
+//! `kthread_affinity_lock` in `affinity.c` protects the registry and what it keeps in every `struct
+//! kthread_affinity`. It is a raw spinlock that is taken last: within the `pi_lock` of a thread and
+//! the lock of its runqueue where a mask is evaluated, and by itself everywhere else. So a mask
+//! that is set is that of the registry as it is just then, and no lock is held while a thread is
+//! waited for.
 //!
 //! Nothing is allocated or freed while it is held.
 //!
 //! # What is true when
 //!
 //! Whoever changes what the registry has read does so before the call that tells the registry, and
-//! before it lets go of the lock, a new generation has begun. A thread that is evaluated before is due,
-//! as are those that were registered before; one that is registered or evaluated later finds what is new.
+//! before it lets go of the lock, a new generation has begun. A thread that is evaluated before is
+//! due, as are those that were registered before; one that is registered or evaluated later finds
+//! what is new.
 //!
 //! C header: [`include/linux/kthread_cpus.h`](srctree/include/linux/kthread_cpus.h)
 
@@ -55,8 +57,8 @@ use super::{
 /// The registry, once [`kthread_registry_init()`] has made it.
 struct Global(UnsafeCell<Option<Registry<Ring>>>);
 
-// SAFETY: It is only used by who has a `Guard`, and so the lock. What it holds are numbers, ordinary
-// memory, and pointers to the like, which no CPU or task has to itself.
+// SAFETY: It is only used by who has a `Guard`, and so the lock. What it holds are numbers,
+// ordinary memory, and pointers to the like, which no CPU or task has to itself.
 unsafe impl Sync for Global {}
 
 static REGISTRY: Global = Global(UnsafeCell::new(None));
@@ -168,8 +170,8 @@ impl Thread for Member {
 
     #[inline]
     fn set_group(self, group: u32) {
-        // SAFETY: By the type invariant, it is valid and the lock is held, so that nobody else writes;
-        // who reads it without the lock does so by READ_ONCE().
+        // SAFETY: By the type invariant, it is valid and the lock is held, so that nobody else
+        // writes; who reads it without the lock does so by READ_ONCE().
         unsafe { (&raw mut (*self.0.as_ptr()).group).write_volatile(group) };
     }
 
@@ -256,8 +258,9 @@ impl List for Ring {
         };
         let (first, second) = (first.node(), second.node());
 
-        // SAFETY: All nodes of a ring are valid, and so are their links, which are not used otherwise
-        // while the lock is held. Where the two rings begin, each is cut, and goes on with the other.
+        // SAFETY: All nodes of a ring are valid, and so are their links, which are not used
+        // otherwise while the lock is held. Where the two rings begin, each is cut, and goes on
+        // with the other.
         unsafe {
             let (first_end, second_end) = ((*first).prev, (*second).prev);
 
@@ -273,8 +276,8 @@ impl List for Ring {
 ///
 /// # Safety
 ///
-/// `mask` must be valid for reading for as long as the result is used. If it changes meanwhile, then
-/// so that each word has a value that the caller can do with.
+/// `mask` must be valid for reading for as long as the result is used. If it changes meanwhile,
+/// then so that each word has a value that the caller can do with.
 #[inline]
 unsafe fn words<'a>(mask: *const bindings::cpumask) -> &'a [usize] {
     // SAFETY: The caller promises that it is valid, and it is at least that long.
@@ -413,9 +416,9 @@ fn prefer(member: Member, mask: &Cpumask, update: bool) -> Result {
     }
 }
 
-/// Begins a generation after `reason`: the CPU `cpu` has become active, or is about to become inactive,
-/// or for any other reason the CPUs that kthreads are confined to or the housekeeping CPUs have changed.
-/// The caller goes on with [`kthread_registry_next`]. Any context.
+/// Begins a generation after `reason`: the CPU `cpu` has become active, or is about to become
+/// inactive, or for any other reason the CPUs that kthreads are confined to or the housekeeping
+/// CPUs have changed. The caller goes on with [`kthread_registry_next`]. Any context.
 #[export]
 pub extern "C" fn kthread_registry_change(reason: bindings::kthread_affinity_reason, cpu: c_uint) {
     let Some(mut registry) = Guard::lock() else {
@@ -469,7 +472,7 @@ pub unsafe extern "C" fn kthread_registry_next(
         return -1;
     };
     // SAFETY: The caller promises that it is valid.
-    let mut place = unsafe { *at } as usize;
+    let mut place = unsafe { *at };
     let mut groups = MOST_GROUPS;
     let mut count = 0;
 
@@ -482,7 +485,8 @@ pub unsafe extern "C" fn kthread_registry_next(
         };
 
         // SAFETY:
-        // * A member that is registered is valid, and its task, which unregisters it, not yet freed.
+        // * A member that is registered is valid, and its task, which unregisters it, not yet
+        //   freed.
         // * The caller promises that there is room for `most` pointers.
         unsafe {
             *tasks.add(count as usize) = bindings::kthread_affinity_get_task(member.0.as_ptr())
@@ -490,7 +494,7 @@ pub unsafe extern "C" fn kthread_registry_next(
         count += 1;
     }
     // SAFETY: The caller promises that it is valid.
-    unsafe { *at = place as c_ulong };
+    unsafe { *at = place };
     count as c_int
 }
 
@@ -498,8 +502,8 @@ pub unsafe extern "C" fn kthread_registry_next(
 /// `KTHREAD_AFFINITY_SET` and `KTHREAD_AFFINITY_USER`, the CPUs on their way down for
 /// `KTHREAD_AFFINITY_FALLBACK`, and NULL for all other reasons.
 ///
-/// Returns 0 if it is not the registry's to decide, 1 with `result` set, or -EINVAL if user space must
-/// not have what it asks for. Any context.
+/// Returns 0 if it is not the registry's to decide, 1 with `result` set, or -EINVAL if user space
+/// must not have what it asks for. Any context.
 ///
 /// # Safety
 ///
@@ -519,8 +523,8 @@ pub unsafe extern "C" fn kthread_registry_evaluate(
     let member = unsafe { Member::new(affinity) };
     // SAFETY: The caller promises that it is valid.
     let wishes = unsafe { &*wishes };
-    // SAFETY: The caller promises that the masks are valid or NULL. Where one changes meanwhile, its
-    // owner has the kthread evaluated again.
+    // SAFETY: The caller promises that the masks are valid or NULL. Where one changes meanwhile,
+    // its owner has the kthread evaluated again.
     let (asked, wishes) = unsafe {
         (
             words_if(asked).unwrap_or_default(),

@@ -2,17 +2,18 @@
 
 //! The registry of managed kthreads: which there are, what they prefer, and where they may run.
 //!
-//! Threads that prefer the same CPUs are in one group. What the masks of the system say is looked at
-//! once for each group; a thread is only touched when the CPUs of its group change, or when it is
-//! [displaced](Registry#displaced-threads).
+//! Threads that prefer the same CPUs are in one group. What the masks of the system say is looked
+//! at once for each group; a thread is only touched when the CPUs of its group change, or when it
+//! is [displaced](Registry#displaced-threads).
 //!
-//! What user space and cpusets ask for is not kept here. Whoever sets the mask of a thread lends what
-//! the scheduler and the cpuset have, see [`Wishes`].
+//! What user space and cpusets ask for is not kept here. Whoever sets the mask of a thread lends
+//! what the scheduler and the cpuset have, see [`Wishes`].
 //!
 //! This is safe Rust over made-up threads as well as over the kernel's, without locks, and without
 //! side effects but for those of [`Thread`]. Nothing here allocates, apart from [`Registry::new()`]
 //! and [`Prealloc`], which are for before a lock is taken. A call takes a bounded time, apart from
-//! what depends on the words of a mask and, where a preference is looked up, on the number of groups.
+//! what depends on the words of a mask and, where a preference is looked up, on the number of
+//! groups.
 //!
 //! CPU masks are slices of words, all of the same length.
 
@@ -289,26 +290,27 @@ impl Masks {
 
 /// All managed kthreads.
 ///
-/// Group 1 is that of the threads without a preference, the next ones are those of the nodes, and all
-/// others have a mask.
+/// Group 1 is that of the threads without a preference, the next ones are those of the nodes, and
+/// all others have a mask.
 ///
 /// # Changes
 ///
-/// A change of the masks begins a new generation. Groups are refreshed by [`Registry::next()`], some
-/// at a time, or before they are used. Whoever has begun a generation calls [`Registry::next()`] until
-/// there is nothing left to do, and has each thread that it returns evaluated.
+/// A change of the masks begins a new generation. Groups are refreshed by [`Registry::next()`],
+/// some at a time, or before they are used. Whoever has begun a generation calls
+/// [`Registry::next()`] until there is nothing left to do, and has each thread that it returns
+/// evaluated.
 ///
 /// # Displaced threads
 ///
 /// A thread is displaced while it may not run where it was asked to because none of these CPUs is
-/// usable, or while its mask is another's choice that lasts until a CPU comes online. It is evaluated
-/// when such a CPU comes.
+/// usable, or while its mask is another's choice that lasts until a CPU comes online. It is
+/// evaluated when such a CPU comes.
 ///
 /// # Narrowed threads
 ///
-/// A thread that is confined is narrowed while its mask is not that of its group. It may lose its last
-/// CPU although its group does not. So it is in the list of one usable CPU of its mask, and evaluated
-/// when that goes: it is not looked at when another CPU does.
+/// A thread that is confined is narrowed while its mask is not that of its group. It may lose its
+/// last CPU although its group does not. So it is in the list of one usable CPU of its mask, and
+/// evaluated when that goes: it is not looked at when another CPU does.
 pub struct Registry<L: List> {
     groups: Table<Group<L>>,
     /// The groups with a mask, in the order of their masks.
@@ -478,7 +480,8 @@ impl<L: List> Registry<L> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unknown`], [`Refusal::Indifferent`], [`Refusal::Short`]. Nothing has changed then.
+    /// [`Refusal::Unknown`], [`Refusal::Indifferent`], [`Refusal::Short`]. Nothing has changed
+    /// then.
     pub fn update(&mut self, thread: L::Thread, prealloc: &mut Prealloc<L>) -> Result<(), Refusal> {
         match thread.group() {
             0 => Err(Refusal::Unknown),
@@ -487,8 +490,8 @@ impl<L: List> Registry<L> {
         }
     }
 
-    /// Lets `with` set the masks, and begins a generation in which all threads are evaluated, as others
-    /// may have moved some of them.
+    /// Lets `with` set the masks, and begins a generation in which all threads are evaluated, as
+    /// others may have moved some of them.
     pub fn change(&mut self, with: impl FnOnce(&mut Masks)) {
         with(&mut self.masks);
         self.begin(true);
@@ -599,7 +602,8 @@ impl<L: List> Registry<L> {
 
     /// Returns the next thread that has to be evaluated, if one is found in `groups` groups.
     ///
-    /// `at`, which is 0 at first, is where to go on. `groups` is decremented by those that are done.
+    /// `at`, which is 0 at first, is where to go on. `groups` is decremented by those that are
+    /// done.
     pub fn next(&mut self, at: &mut usize, groups: &mut u32) -> Option<L::Thread> {
         if let Some(thread) = self.recheck.pop() {
             self.settle(thread);
@@ -632,16 +636,16 @@ impl<L: List> Registry<L> {
     /// Decides what the mask of `thread` is to be, if `request` is made, and sets `result` to it if
     /// it is [`Outcome::Allowed`].
     ///
-    /// A confined thread gets the first of these that has a usable CPU, where "own" is what its group
-    /// may use, and "any" what threads without a preference may:
+    /// A confined thread gets the first of these that has a usable CPU, where "own" is what its
+    /// group may use, and "any" what threads without a preference may:
     ///
     /// 1. own & cpuset & user, any & cpuset & user,
     /// 2. own & cpuset, any & cpuset,
     /// 3. own & user, any & user,
     /// 4. own.
     ///
-    /// What is asked for counts as the cpuset's. So a preference gives way to what was asked for, but
-    /// the CPUs to which threads are confined do not. User space is refused what is in neither.
+    /// What is asked for counts as the cpuset's. So a preference gives way to what was asked for,
+    /// but the CPUs to which threads are confined do not. User space is refused what is in neither.
     pub fn evaluate(
         &mut self,
         thread: L::Thread,
