@@ -11,7 +11,7 @@ SHELL := /bin/sh
 # Variables, with their defaults where a script does not set them.
 CONFIG ?= on
 export KTHREAD_CPUS SMP NODES APPEND ACCEL SETUP KERNEL_TREE LINUX_VERSION LINUX_SHA256 LINUX_SUITES
-export DEBUG_INFO IMAGES COUNTS ROUNDS REPEAT CHANGES SEED FOR RUNS
+export DEBUG_INFO IMAGES COUNTS ROUNDS REPEAT CHANGES SEED FOR RUNS STEPS_COUNT
 
 .PHONY: help
 help:
@@ -33,6 +33,7 @@ help:
 	@echo '  make configs  the series in kernels of other kinds: RT, no NUMA, arm64, no Rust, ... (long)'
 	@echo '  make review   sparse, coccinelle, kernel-doc, rustdoc and htmldocs on what the series adds (long)'
 	@echo '  make torture  the list is changed at random while CPUs, partitions and threads change (long)'
+	@echo '  make differential   the same random changes on the unpatched kernel and on ours without the option (long)'
 	@echo '  make broad    a kernel with many subsystems at work: every kernel thread accounted for (long)'
 	@echo '  make fuzz     the parser against the C one of the kernel source'
 	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
@@ -54,6 +55,8 @@ help:
 	@echo 'Variables of make torture:'
 	@echo '  CHANGES=10000      how often the list is changed, or FOR=10m; SEED=1 chooses the random numbers;'
 	@echo '                     CONFIG=kcsan takes the kernel that looks for data races'
+	@echo 'Variables of make differential:'
+	@echo '  STEPS_COUNT=3000   how many changes on each of two command lines; SEED=1 chooses the random numbers'
 	@echo 'Variables of make fuzz:'
 	@echo '  FOR=60s            how long, or RUNS=N how many executions'
 	@echo 'Variables of make bench:'
@@ -69,7 +72,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs review torture broad fuzz bench tool clean distclean
+.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs review torture differential broad fuzz bench tool clean distclean
 setup:
 	@scripts/setup test
 
@@ -111,6 +114,9 @@ review: setup tree
 
 torture: setup tree
 	@scripts/torture
+
+differential: setup tree
+	@scripts/differential
 
 broad: setup tree
 	@tools/boot/broad/run

@@ -356,6 +356,17 @@ shared_clone() {
 	git -C "$dir" fetch -q --force "$linux" refs/tags/base:refs/tags/base HEAD
 }
 
+# The unpatched kernel has a tree and builds of its own under build/bench, which stay.
+# shellcheck disable=SC2034
+bench=$build/bench
+base_linux=$bench/linux
+base_tree() {
+	mkdir -p -- "$bench"
+	shared_clone "$base_linux"
+	# Does nothing where it stands there already.
+	git -C "$base_linux" checkout -q --force --detach base
+}
+
 # Whether the kernel tree $1 has CONFIG_KTHREAD_CPUS.
 has_option() {
 	grep -rqs --include='Kconfig*' '^config KTHREAD_CPUS$' "$1/kernel" "$1/init" "$1/lib"

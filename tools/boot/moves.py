@@ -65,7 +65,7 @@ def surprises(sequence: Sequence, facts: Facts, reference: Facts) -> list[str]:
         statuses(rules, facts),
         changes_of_k(rules, facts),
         processes(rules, facts),
-        allowed_masks(rules, facts),
+        allowed_masks(rules, facts, reference),
         workqueues(rules, facts),
         results(rules, facts),
         bound_kthreads(rules, facts, reference),
@@ -102,22 +102,28 @@ class Rules:
         flags = () if asked is None else self.sequence.flags
         self.settings[-1] = cpus, flags
         for before, step in zip([facts.steps[0], *facts.steps], facts.steps, strict=False):
-            if step.name == "kcpus" and not self.refusal(step, before, flags):
+            if step.name == "kcpus" and not self.refusal(step, before):
                 cpus = parse_request(step.arg.replace("~", " "), len(self.possible))
-                flags = flags or RUNTIME
             if step.name in RANDOM and step.kcpus is not None:
-                cpus, flags = step.kcpus, flags or RUNTIME
+                cpus = step.kcpus
+            # Without the option, a list confines, and all CPUs end that.
+            if asked is None:
+                flags = () if cpus == self.possible else RUNTIME
             self.settings[step.number] = cpus, flags
 
-    def refusal(self, step: Step, before: Step, flags: tuple[str, ...]) -> int:
+    def refusal(self, step: Step, before: Step) -> int:
         """Returns the error with which K cannot be written, or 0."""
         text = step.arg.replace("~", " ")
+        # The first step has no other before it, but what was there at boot.
+        cpus, flags = self.settings[before.number if before.number < step.number else -1]
         if text in REFUSED:
             return REFUSED[text]
         if flags and not set(flags) & set(RUNTIME):
             return EOPNOTSUPP
         asked = parse_request(text, len(self.possible))
-        return 0 if asked & before.online & (self.possible - before.isolated) else EINVAL
+        if asked == cpus or asked & before.online & (self.possible - before.isolated):
+            return 0
+        return EINVAL
 
     def confined(self, step: int, what: str = "kthread") -> CpuSet:
         """K after a step, for a class of work."""
@@ -152,6 +158,10 @@ class Rules:
     def effective(self, name: str, step: Step) -> CpuSet:
         """E."""
         return self.level(self.preferred(name), step, "kthread")
+
+    def common(self, step: Step) -> CpuSet:
+        """E of a thread without a preference, which limits what others get."""
+        return self.level(self.possible, step, "kthread")
 
     def level(self, preferred: CpuSet, step: Step, what: str) -> CpuSet:
         """The first level that has an online CPU."""
@@ -207,10 +217,21 @@ class Placed:
         available = step.online - step.isolated
         return self.cpus[group] & available or available
 
-    def within(self, name: str, level: CpuSet, step: Step) -> CpuSet:
-        """Returns what the thread's cpuset leaves of a level, if that is anything."""
-        cpus = self.cpuset(name, step)
-        return level & cpus if cpus and level & cpus & step.online else level
+    def narrowed(self, rules: Rules, thread: Thread, step: Step) -> CpuSet:
+        """Returns E as far as the thread's cpuset and what user space has asked for leave it.
+
+        What was asked for goes before a preference, but not beyond where threads without one
+        may be; the cpuset goes before user space.
+        """
+        own, common = rules.effective(thread.name, step), rules.common(step)
+        cpuset, user = self.cpuset(thread.name, step), self.asked(thread)
+        wishes = [cpuset & user] if cpuset and user else []
+        wishes += [wish for wish in (cpuset, user) if wish]
+        for wish in wishes:
+            for level in (own, common):
+                if level & wish & step.online:
+                    return level & wish
+        return own
 
 
 def node_cpus(machine: Machine, node: int) -> CpuSet:
@@ -250,14 +271,12 @@ def statuses(rules: Rules, facts: Facts) -> Iterator[str]:
             name, asked = placement(step)
             level = rules.possible
             if rules.confines(step.number, "kthread") and name != CHILD:
-                level = rules.effective(name, replace(before, number=step.number))
-            if not asked & (placed.cpuset(name, before) or asked):
-                expected = EINVAL
-            if not asked & placed.within(name, level, before):
+                level = rules.common(replace(before, number=step.number))
+            if not asked & level & before.online & (placed.cpuset(name, before) or asked):
                 expected = EINVAL
         placed.follow(step)
         if step.name == "kcpus":
-            expected = rules.refusal(step, before, rules.settings[before.number][1])
+            expected = rules.refusal(step, before)
         if step.status != expected:
             yield f"{step}: the result is {step.status}, not {expected}"
     for line in facts.outputs.get("join", []):
@@ -274,45 +293,41 @@ def placement(step: Step) -> tuple[str, CpuSet]:
     return name, parse_cpus(cpus)
 
 
-def allowed_masks(rules: Rules, facts: Facts) -> Iterator[str]:
-    """I1, I4 and I5: after every step every managed kthread has the mask that it must have.
+def allowed_masks(rules: Rules, facts: Facts, reference: Facts) -> Iterator[str]:
+    """I1, I4, I5 and I6: after every step every managed kthread has the mask that it must have.
 
     The offline CPUs of a node may be in its threads' masks or not: neither can be seen
-    by a thread. All else is compared exactly where the option confines, and without
-    the offline CPUs where it does not. Where nothing confines, a thread can be placed
-    wholly outside of E too, until what is isolated changes.
+    by a thread. All else is compared exactly where the option confines. Where nothing
+    confines, a thread has the mask that it has without the series, or has come back.
     """
     placed = Placed()
-    granted: dict[str, CpuSet] = {}
-    isolated = rules.start.isolated
     made = still_being_made(facts)
-    for step in facts.steps:
+    for step, other in zip(facts.steps, reference.steps, strict=False):
         placed.follow(step)
-        if step.name == "affinity" and not step.status:
-            name, asked = placement(step)
-            usable = rules.effective(name, step) & asked & step.online
-            granted.pop(name, None)
-            if not usable and not rules.confines(step.number, "kthread"):
-                granted[name] = asked
-        if step.isolated != isolated or (step.name == "kcpus" and not step.status):
-            isolated = step.isolated
-            granted.clear()
+        confined = rules.confines(step.number, "kthread")
         if (match := UPDATE.fullmatch(step.arg)) and not step.status:
             rules = replace(rules, updated=(("kcload-pref/", match[1]),))
         for thread in step.managed:
             if thread.pid in made or thread.name.startswith(STORM):
                 continue
-            level = rules.effective(thread.name, step)
-            expected = placed.within(thread.name, level, step)
-            asked = placed.asked(thread)
-            if asked and expected & asked & step.online:
-                expected &= asked
-            expected = granted.get(thread.name, expected)
-            if not same_mask(rules, step, thread, expected):
+            expected = placed.narrowed(rules, thread, step)
+            right = same_mask(rules, step, thread, expected)
+            if not confined and not right:
+                right = as_without(thread, step, other)
+            if not right:
                 yield (
                     f"after {step}, CPUs {format_cpus(step.online)} online: {thread.name} may "
                     f"run on {format_cpus(thread.allowed)}, not {format_cpus(expected)}"
                 )
+
+
+def as_without(thread: Thread, step: Step, other: Step) -> bool:
+    """Returns whether a thread of that name has these CPUs without the series as well."""
+    return any(
+        thread.allowed & step.online == same.allowed & other.online
+        for same in other.threads.values()
+        if same.name == thread.name
+    )
 
 
 def same_mask(rules: Rules, step: Step, thread: Thread, expected: CpuSet) -> bool:

@@ -23,6 +23,7 @@
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
+#include <linux/pid.h>
 #include <linux/prandom.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
@@ -50,6 +51,8 @@ enum kind_type {
 	KIND_PREF,
 	KIND_PREFS,
 	KIND_BOUND,
+	KIND_FIXED,
+	KIND_PINNED,
 };
 
 static const char * const kind_names[] = {
@@ -58,6 +61,8 @@ static const char * const kind_names[] = {
 	[KIND_PREF] = "pref",
 	[KIND_PREFS] = "prefs",
 	[KIND_BOUND] = "bound",
+	[KIND_FIXED] = "fixed",
+	[KIND_PINNED] = "pinned",
 };
 
 /* What a KIND word of a command says. */
@@ -72,6 +77,7 @@ struct load {
 	struct list_head list;
 	struct task_struct *task;
 	enum kind_type type;
+	unsigned int cpu;	/* KIND_FIXED */
 	struct completion started;
 };
 
@@ -110,6 +116,26 @@ static int sleeper(void *data)
 	if (started)
 		complete(started);
 	return sleep_until(NULL);
+}
+
+/* Returns the CPU that it ran on last. */
+static int load_work(void *data)
+{
+	struct load *load = data;
+
+	/* As rcuscale and others do it. */
+	if (load->type == KIND_FIXED) {
+		set_cpus_allowed_ptr(current, cpumask_of(load->cpu));
+		current->flags |= PF_NO_SETAFFINITY;
+	}
+	if (load->type == KIND_PINNED)
+		migrate_disable();
+	complete(&load->started);
+	sleep_until(NULL);
+	/* If it has to move, then here. */
+	if (load->type == KIND_PINNED)
+		migrate_enable();
+	return raw_smp_processor_id();
 }
 
 /*
@@ -174,16 +200,22 @@ static struct task_struct *create(const struct kind *kind, unsigned int index,
 	return task;
 }
 
-/* Stops the threads that were added last until @left are left. */
-static unsigned int stop_loads(unsigned int left)
+/*
+ * Stops the threads that were added last until @left are left. If there is a @cpu,
+ * it is set to where the last of them ended.
+ */
+static unsigned int stop_loads(unsigned int left, int *cpu)
 {
 	struct load *load, *next;
 	unsigned int count = 0;
+	int ret;
 
 	list_for_each_entry_safe(load, next, &loads, list) {
 		if (loads_count <= left)
 			break;
-		kthread_stop(load->task);
+		ret = kthread_stop(load->task);
+		if (cpu)
+			*cpu = ret;
 		list_del(&load->list);
 		kfree(load);
 		loads_count--;
@@ -229,6 +261,7 @@ static int parse_kind(char *word, struct kind *kind)
 
 	switch (kind->type) {
 	case KIND_UNBOUND:
+	case KIND_PINNED:
 		return argument ? -EINVAL : 0;
 	case KIND_NODE:
 		if (parse_number(argument, MAX_NUMNODES - 1, &kind->number) ||
@@ -242,6 +275,7 @@ static int parse_kind(char *word, struct kind *kind)
 			return -EINVAL;
 		return 0;
 	case KIND_BOUND:
+	case KIND_FIXED:
 		if (parse_number(argument, nr_cpu_ids - 1, &kind->number) ||
 		    !cpu_possible(kind->number))
 			return -EINVAL;
@@ -262,7 +296,8 @@ static int add_one(const struct kind *kind, unsigned int index, struct cpumask *
 		return -ENOMEM;
 	init_completion(&load->started);
 	load->type = kind->type;
-	task = create(kind, index, scratch, sleeper, &load->started);
+	load->cpu = kind->number;
+	task = create(kind, index, scratch, load_work, load);
 	if (IS_ERR(task)) {
 		kfree(load);
 		return PTR_ERR(task);
@@ -284,11 +319,11 @@ static int cmd_add(char *args, struct kind *kind, struct cpumask *scratch)
 
 	if (parse_kind(strsep(&args, " "), kind) ||
 	    parse_number(strsep(&args, " "), COUNT_MAX, &count) || args)
-		return fail(-EINVAL, "use: add unbound|node:N|pref:LIST|prefs:M|bound:CPU COUNT");
+		return fail(-EINVAL, "use: add unbound|node:N|pref:LIST|prefs:M|bound:CPU|fixed:CPU|pinned COUNT");
 	for (index = 0; index < count; index++) {
 		ret = add_one(kind, index, scratch);
 		if (ret) {
-			stop_loads(before);
+			stop_loads(before, NULL);
 			return fail(ret, "cannot create that many; none was kept");
 		}
 		cond_resched();
@@ -298,26 +333,69 @@ static int cmd_add(char *args, struct kind *kind, struct cpumask *scratch)
 	return 0;
 }
 
+/* Brings the one of that number to where stop_loads() begins. */
+static int choose_load(unsigned int number)
+{
+	struct load *load;
+
+	list_for_each_entry(load, &loads, list) {
+		if (task_pid_nr(load->task) == number) {
+			list_move(&load->list, &loads);
+			return 0;
+		}
+	}
+	return -ESRCH;
+}
+
 static int cmd_del(char *args, struct kind *kind, struct cpumask *scratch)
 {
-	unsigned int count;
+	unsigned int count, number, left = 0;
+	int cpu = -1;
 
-	if (!args || strcmp(args, "all"))
-		return fail(-EINVAL, "use: del all");
-	count = stop_loads(0);
-	seq_buf_printf(&result, "deleted=%u alive=%u\n", count, loads_count);
+	if (args && !parse_number(args, PID_MAX_LIMIT, &number)) {
+		if (choose_load(number))
+			return fail(-ESRCH, "no thread of the module has this PID");
+		left = loads_count - 1;
+	} else if (!args || strcmp(args, "all")) {
+		return fail(-EINVAL, "use: del all|PID");
+	}
+	count = stop_loads(left, &cpu);
+	seq_buf_printf(&result, "deleted=%u alive=%u cpu=%d\n", count, loads_count, cpu);
 	return 0;
+}
+
+/* Any kernel thread: they all cope with being woken for nothing. */
+static int wake_one(unsigned int number)
+{
+	struct pid *pid = find_get_pid(number);
+	struct task_struct *task = get_pid_task(pid, PIDTYPE_PID);
+	int ret = -ESRCH;
+
+	put_pid(pid);
+	if (task && task->flags & PF_KTHREAD) {
+		wake_up_process(task);
+		ret = 0;
+	}
+	if (task)
+		put_task_struct(task);
+	return ret;
 }
 
 static int cmd_wake(char *args, struct kind *kind, struct cpumask *scratch)
 {
 	struct load *load;
-	unsigned int count = 0, rounds = 1;
+	unsigned int count = 0, rounds = 1, number;
 	const char *what = strsep(&args, " ");
 
+	if (what && !args && !parse_number(what, PID_MAX_LIMIT, &number)) {
+		if (wake_one(number))
+			return fail(-ESRCH, "no kernel thread has this PID");
+		seq_buf_printf(&result, "woken=1\n");
+		return 0;
+	}
 	if (!what || strcmp(what, "all") ||
 	    (args && (parse_number(args, ROUNDS_MAX, &rounds) || !rounds)))
-		return fail(-EINVAL, "use: wake all [ROUNDS]");
+		return fail(-EINVAL, "use: wake all [ROUNDS] or wake PID");
 	while (rounds--) {
 		list_for_each_entry(load, &loads, list) {
 			wake_up_process(load->task);
@@ -884,7 +962,7 @@ no_parse:
 static void __exit kcload_exit(void)
 {
 	command_file_remove(&kcload_file);
-	stop_loads(0);
+	stop_loads(0, NULL);
 	kcparse_exit();
 	kcwork_exit();
 }

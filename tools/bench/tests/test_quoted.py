@@ -10,7 +10,8 @@ import pytest
 
 TOP = Path(__file__).resolve().parents[3]
 # A figure of the measurement, wherever it is quoted.
-QUOTED = re.compile(r"\b(\d{1,3}(?:,\d{3})+)(?:\s+instead\s+of\s+(\d{1,3}(?:,\d{3})+))?\s+instructions")
+NUMBER = r"(\d{1,3}(?:,\d{3})+)"
+QUOTED = re.compile(rf"\b{NUMBER}(?:\s+instead\s+of\s+{NUMBER})?\s+instructions")
 DOCUMENTS = (
     "README.md",
     "patches/cover-letter.txt",

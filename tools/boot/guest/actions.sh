@@ -105,13 +105,15 @@ do_read() {
 	awk -v what=file -f /kc/facts.awk "$1" >>"$facts"
 }
 
-# lines:PATH: all of a file; heads:PATH: but for lines that begin with a tab, which are counted
+# lines:PATH: all of a file
 do_lines() {
 	awk -v what=lines -f /kc/facts.awk "$1" >>"$facts"
 }
 
-do_heads() {
-	awk -v what=heads -f /kc/facts.awk "$1" >>"$facts"
+# tally: how many events of kthread_cpus are alike, but for the thread, and how many
+# kernel threads may run where, for more of them than should be told one by one
+do_tally() {
+	awk -v what=tally -f /kc/facts.awk /sys/kernel/tracing/trace /proc/[0-9]* >>"$facts"
 }
 
 # debug: mounts what the kernel shows to those who look inside
@@ -122,9 +124,7 @@ do_debug() {
 
 # look:STEP: how things are after a step, and a mark in the trace that it has ended
 do_look() {
-	do_lines /sys/kernel/debug/kthread_cpus/entries &&
-		do_facts &&
-		echo "$1" >/sys/kernel/tracing/trace_marker
+	do_facts && echo "$1" >/sys/kernel/tracing/trace_marker
 }
 
 # affinity:NAME=LIST: as taskset does it, for the thread of that name
@@ -249,6 +249,15 @@ do_uring() {
 	enable_cpusets || return
 	/kc/uring >/run/uring 2>&1 || status=$?
 	output_of uring /run/uring
+	return $status
+}
+
+# differential:FILE: the steps of a file, and what comes of each, see differential.c
+do_differential() {
+	local status=0
+	enable_cpusets || return
+	/kc/differential "$1" >/run/differential 2>&1 || status=$?
+	output_of differential /run/differential
 	return $status
 }
 

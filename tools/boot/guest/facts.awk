@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Prints facts, one process for all of them: a fork for each thread would take
-# longer than the boot. "what" is start, snapshot, klog, file, lines, heads, fired or
+# longer than the boot. "what" is start, snapshot, klog, file, lines, tally, fired or
 # work.
 
 BEGIN {
@@ -13,8 +13,10 @@ BEGIN {
 		snapshot()
 	else if (what == "file")
 		file(ARGV[1])
-	else if (what == "lines" || what == "heads")
+	else if (what == "lines")
 		lines(ARGV[1])
+	else if (what == "tally")
+		tally()
 	if (what != "klog" && what != "fired" && what != "work")
 		exit
 }
@@ -215,16 +217,36 @@ function file(path) {
 		print "@kc file path=" encode(path)
 }
 
-# All lines of a file, or only those that do not begin with a tab and the number of the others.
-function lines(path,    line, count) {
-	count = 0
-	while ((getline line < path) > 0) {
-		if (what == "heads" && line ~ /^\t/)
-			count++
-		else
-			print "@kc output of=" encode(path) " line=" encode(line)
-	}
+# All lines of a file.
+function lines(path,    line) {
+	while ((getline line < path) > 0)
+		print "@kc output of=" encode(path) " line=" encode(line)
 	close(path)
-	if (what == "heads")
-		print "@kc output of=" encode(path) " line=" count
+}
+
+# The trace, and then threads: what is like in them is counted. A name counts up to "/".
+function tally(    i, key, count, name, line) {
+	while ((getline line < ARGV[1]) > 0)
+		if (sub(/^.* kthread_affinity: comm=/, "", line)) {
+			name = line
+			sub(/( pid=|\/).*/, "", name)
+			sub(/^.* old=/, "", line)
+			count["event " name " old=" line]++
+		}
+	close(ARGV[1])
+	for (i = 2; i < ARGC; i++) {
+		name = ""
+		while ((getline line < (ARGV[i] "/status")) > 0) {
+			if (sub(/^Name:\t/, "", line)) {
+				name = line
+				sub(/\/.*/, "", name)
+			} else if (sub(/^Cpus_allowed_list:\t/, "", line)) {
+				count["thread " name " " line]++
+				break
+			}
+		}
+		close(ARGV[i] "/status")
+	}
+	for (key in count)
+		print "@kc output of=tally line=" encode(key " " count[key])
 }

@@ -203,32 +203,29 @@ static int outcome_update(void)
 	return strstr(text, " error=-12 ") ? ENOMEM : strstr(text, " error=0 ") ? 0 : EPROTO;
 }
 
-/*
- * The threads of the module, each with its entry. Others come and go, also in the
- * entries' numbers of threads.
- */
-static int state_books(char *text, size_t size)
+/* Where the threads of the module may run, in the order of their numbers. */
+static int state_threads(char *text, size_t size)
 {
-	static char books[1 << 16];
-	const char *entry = "";
-	char *line, *rest = books;
+	char path[300], status[4096], name[64], *allowed;
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
 	size_t length = 0;
-	int error = read_file(DEBUG "/kthread_cpus/entries", books, sizeof(books));
 
 	text[0] = '\0';
-	while (!error && (line = strsep(&rest, "\n"))) {
-		if (*line != '\t') {
-			char *threads = strstr(line, ", threads ");
-
-			if (threads)
-				*threads = '\0';
-			entry = line;
+	if (!proc)
+		return errno;
+	while ((entry = readdir(proc))) {
+		snprintf(path, sizeof(path), "/proc/%s/status", entry->d_name);
+		if (atoi(entry->d_name) <= 0 || read_file(path, status, sizeof(status)) ||
+		    sscanf(status, "Name: %63s", name) != 1 || strncmp(name, "kcload-", 7))
 			continue;
-		}
-		if (strstr(line, " kcload-") && length < size)
-			length += snprintf(text + length, size - length, "%s%s\n", entry, line);
+		allowed = strstr(status, "\nCpus_allowed_list:");
+		if (allowed && length < size)
+			length += snprintf(text + length, size - length, "%s %.*s\n", name,
+					   (int)strcspn(allowed + 1, "\n"), allowed + 1);
 	}
-	return error;
+	closedir(proc);
+	return 0;
 }
 
 static int placed;
@@ -261,9 +258,39 @@ static int state_place(char *text, size_t size)
 	return 0;
 }
 
-static int run_books(void)
+static bool attached;
+
+static void prepare_attach(unsigned int round)
 {
-	return read_file(DEBUG "/kthread_cpus/entries", now, sizeof(now));
+	(void)round;
+	placed = find_thread("kcload-unbound/", 0);
+}
+
+/* Into the cpuset, or out of it. */
+static int run_attach(void)
+{
+	char text[16];
+	int error;
+
+	snprintf(text, sizeof(text), "%d", placed);
+	error = write_file(attached ? "/sys/fs/cgroup/cgroup.procs" : GROUP "/cgroup.procs", text);
+	if (!error)
+		attached = !attached;
+	return error;
+}
+
+/* The file says nothing about where the thread has got to. */
+static int outcome_attach(void)
+{
+	cpu_set_t set;
+	int cpu;
+
+	if (sched_getaffinity(placed, sizeof(set), &set))
+		return errno;
+	for (cpu = 0; cpu < 8; cpu++)
+		if (!CPU_ISSET(cpu, &set) == (!attached || cpu >= 6))
+			return EPROTO;
+	return 0;
 }
 
 static int run_hotplug(void)
@@ -308,17 +335,19 @@ static const struct operation {
 	/* For want of memory, fork has that error too. */
 	{ "kthreadd", .thread = "kthreadd", .run = run_create, .rounds = ROUNDS, .other = EAGAIN,
 	  .end = { "/proc/kcload", "del all" } },
-	{ "create", .run = run_create, .rounds = ROUNDS, .state = state_books,
+	{ "create", .run = run_create, .rounds = ROUNDS, .state = state_threads,
 	  .end = { "/proc/kcload", "del all" } },
-	{ "prefer", .run = run_prefer, .rounds = ROUNDS, .state = state_books,
+	{ "prefer", .run = run_prefer, .rounds = ROUNDS, .state = state_threads,
 	  .end = { "/proc/kcload", "del all" } },
 	{ "update", .run = run_update, .outcome = outcome_update, .rounds = ROUNDS,
-	  .state = state_books,
+	  .state = state_threads,
 	  .begin = { "/proc/kcload", "add pref:1-2 1" }, .end = { "/proc/kcload", "del all" } },
 	{ "place", .run = run_place, .state = state_place, .prepare = prepare_place,
 	  .rounds = ROUNDS, .begin = { "/proc/kcload", "add unbound 12" },
 	  .end = { "/proc/kcload", "del all" } },
-	{ "books", .run = run_books, .rounds = 1 },
+	{ "attach", .run = run_attach, .outcome = outcome_attach, .prepare = prepare_attach,
+	  .rounds = 1, .begin = { "/proc/kcload", "add unbound 1" },
+	  .end = { "/proc/kcload", "del all" } },
 	/* Off and on. */
 	{ "hotplug", .run = run_hotplug, .state = state_hotplug, .rounds = 2 },
 	{ "cpuhp", .thread = "cpuhp/3", .run = run_hotplug, .state = state_hotplug, .rounds = 2 },

@@ -15,6 +15,11 @@
  *	write=FILE:VALUE             "@" before FILE stands for the root of cgroup v2,
  *	                             "~" in VALUE for a space
  *	background=FILE:VALUE join   the same while the next steps go on; waits for it
+ *	read=FILE                    tells its first line, as what FILE has printed
+ *	again=FILE                   writes to it what is read from it
+ *	within=SECONDS:STEP          a step that is left alone, with ETIMEDOUT, if it takes
+ *	                             longer
+ *	left=SECONDS                 waits for all that was left alone
  *	mkdir=DIRECTORY rmdir=DIRECTORY
  *	child                        starts a process, which is a THREAD of that name
  *	affinity=THREAD:LIST         sched_setaffinity() on a kernel thread
@@ -22,6 +27,7 @@
  *	ask=WORD                     has the host do something, see vm.py
  *	present=LIST                 waits for CPUs to be there
  *	kcpus=LIST                   writes LIST to the file kthread_cpus
+ *	hotplug=CPU:STATE            brings a CPU up or down to this state of CPU hotplug
  *	work=COMMAND                 a command for /proc/kcwork, whose result is told
  *	rescue                       work that only a rescuer can do; as above
  *	helper=modprobe,core,uevent  has the kernel start usermode helpers of these
@@ -58,6 +64,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "guest.h"
 
@@ -78,6 +85,8 @@
 #define PRESENT_PAUSE_US 10000
 
 #define JOIN_PAUSE_US 10000
+
+#define MAX_LEFT 16
 
 /* A helper that the kernel does not wait for, has this time to tell what it sees. */
 #define HELPER_TRIES 2000
@@ -420,19 +429,20 @@ static int field(const struct format *format, const char *name)
 	return 0;
 }
 
-/* The number of the CPU-hotplug state after which a CPU is in general use. */
-static int find_active_state(void)
+/* The number of a state of CPU hotplug. */
+static int find_state(const char *name)
 {
-	char text[8192], *at;
+	char text[8192], *line, *rest = text, *at;
 
 	if (!read_file(CPUS "/hotplug/states", text, sizeof(text)))
 		die("the states of CPU hotplug cannot be read");
-	at = strstr(text, ": sched:active");
-	if (!at)
-		die("there is no state sched:active");
-	while (at > text && at[-1] != '\n')
-		at--;
-	return atoi(at);
+	while ((line = strsep(&rest, "\n"))) {
+		at = strstr(line, ": ");
+		if (at && !strcmp(at + 2, name))
+			return atoi(line);
+	}
+	die("there is no state %s", name);
+	return 0;
 }
 
 static bool event_is_on(const char *event)
@@ -464,7 +474,7 @@ static void open_trace(void)
 	exit_cpu = field(&exit_format, "cpu");
 	exit_state = field(&exit_format, "state");
 	print_buf = field(&print_format, "buf");
-	active_state = find_active_state();
+	active_state = find_state("sched:active");
 
 	for (cpu = 0; cpu < MAX_CPUS; cpu++) {
 		snprintf(path, sizeof(path),
@@ -643,6 +653,10 @@ static void mark(size_t number)
 	write_all(marker_fd, text);
 }
 
+/* The processes that were left alone. */
+static pid_t left[MAX_LEFT];
+static int left_count;
+
 static void begin_change(void)
 {
 	mark(2 * state_count);
@@ -654,7 +668,9 @@ static void begin_change(void)
  */
 static void settle_partitions(void)
 {
-	write_file(CGROUP "/settle/cpuset.cpus.partition", "member");
+	/* It may have a lock that this needs. */
+	if (!left_count)
+		write_file(CGROUP "/settle/cpuset.cpus.partition", "member");
 }
 
 static void end_change(void)
@@ -679,7 +695,7 @@ static char background_path[256];
 static void poke(void)
 {
 	/* Those of the module; it does one thing at a time. */
-	if (!background)
+	if (!background && !left_count)
 		write_file("/proc/kcload", "wake all");
 	/* kcompactd of every node, khungtaskd; the console's thread has a line. */
 	write_file("/proc/sys/vm/compaction_proactiveness", "20");
@@ -905,6 +921,40 @@ static int join_background(void)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 }
 
+static int tell_file(const char *path)
+{
+	char text[1024];
+
+	if (!read_file(path, text, sizeof(text)))
+		return ENOENT;
+	text[strcspn(text, "\n")] = '\0';
+	printf("@kc output of=");
+	print_encoded(path);
+	printf(" line=");
+	print_encoded(text);
+	putchar('\n');
+	return 0;
+}
+
+static int write_again(const char *path)
+{
+	char text[4096];
+
+	return read_file(path, text, sizeof(text)) ? write_file(path, text) : ENOENT;
+}
+
+static int set_hotplug_state(const char *arg)
+{
+	const char *name = strchr(arg, ':');
+	char path[64], text[16];
+
+	if (!name)
+		die("hotplug=%s: there is no colon", arg);
+	snprintf(path, sizeof(path), CPUS "/cpu%d/hotplug/target", atoi(arg));
+	snprintf(text, sizeof(text), "%d", find_state(name + 1));
+	return write_file(path, text);
+}
+
 /* Has the thread @pid (0: this one) use @cpus. Returns 0 or an errno. */
 static int place(int pid, cpus_t cpus)
 {
@@ -1105,6 +1155,71 @@ static int start_helpers(const char *arg)
 	unlink("/run/umh");
 	while (!error && (name = strsep(&rest, ",")))
 		error = start_helper(name);
+	return error;
+}
+
+/* Steps that may hang --------------------------------------------------------- */
+
+static int run_simple(const char *name, const char *arg);
+
+static time_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec;
+}
+
+/* Returns whether the process has ended within so many seconds, and how. */
+static bool has_ended(pid_t pid, int seconds, int *status)
+{
+	const time_t deadline = now() + seconds;
+	pid_t done;
+
+	while (!(done = waitpid(pid, status, WNOHANG)) && now() < deadline)
+		usleep(JOIN_PAUSE_US);
+	return done;
+}
+
+static int run_within(const char *arg)
+{
+	char *rest, *equals, *step, text[512];
+	const int seconds = strtol(arg, &rest, 10);
+	int status;
+	pid_t pid;
+
+	snprintf(text, sizeof(text), "%s", rest);
+	equals = strchr(text, '=');
+	step = text + 1;
+	if (*text != ':' || left_count == MAX_LEFT)
+		die("within=%s", arg);
+	if (equals)
+		*equals++ = '\0';
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		die("fork: %s", strerror(errno));
+	if (!pid)
+		_exit(run_simple(step, equals ?: ""));
+	if (!has_ended(pid, seconds, &status)) {
+		left[left_count++] = pid;
+		return ETIMEDOUT;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+}
+
+/* Returns the first error of those that were left alone. */
+static int await_left(int seconds)
+{
+	int status, error = 0;
+
+	while (left_count) {
+		if (!has_ended(left[left_count - 1], seconds, &status))
+			return ETIMEDOUT;
+		left_count--;
+		if (!error)
+			error = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+	}
 	return error;
 }
 
@@ -1706,6 +1821,14 @@ static int run_simple(const char *name, const char *arg)
 	}
 	if (!strcmp(name, "join"))
 		return join_background();
+	if (!strcmp(name, "read"))
+		return tell_file(arg);
+	if (!strcmp(name, "again"))
+		return write_again(arg);
+	if (!strcmp(name, "within"))
+		return run_within(arg);
+	if (!strcmp(name, "left"))
+		return await_left(atoi(arg));
 	if (!strcmp(name, "mkdir") || !strcmp(name, "rmdir")) {
 		snprintf(path, sizeof(path), "%s%s", *arg == '@' ? CGROUP "/" : "",
 			 arg + (*arg == '@'));
@@ -1723,6 +1846,8 @@ static int run_simple(const char *name, const char *arg)
 		return start_process();
 	if (!strcmp(name, "kcpus"))
 		return write_kcpus(arg);
+	if (!strcmp(name, "hotplug"))
+		return set_hotplug_state(arg);
 	if (!strcmp(name, "work"))
 		return command_work(arg);
 	if (!strcmp(name, "rescue"))

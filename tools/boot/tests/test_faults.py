@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from conftest import Boots
 
 OPERATIONS = (
-    "write", "read", "workqueues", "kthreadd", "create", "prefer", "update", "place", "books",
+    "write", "read", "workqueues", "kthreadd", "create", "prefer", "update", "place", "attach",
     "hotplug", "cpuhp", "partition",
 )  # fmt: skip
 # Each has an allocation without which it cannot do what it is asked for.
-MUST_FAIL = ("write", "workqueues", "kthreadd", "create", "prefer", "update", "place", "books")
+MUST_FAIL = ("write", "workqueues", "kthreadd", "create", "prefer", "update", "place")
 ALLOC = "=> alloc_cpumask_var: failed!"
 TRACE = "Call Trace:"
 KCPUS = "/sys/devices/system/cpu/kthread_cpus"

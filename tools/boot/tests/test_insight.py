@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the kernel shows of its books, in debugfs, in the trace and to gdb, is what /proc says."""
+"""What the kernel shows in the trace, in sysfs and to gdb is what /proc says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,6 @@ import pytest
 import vm
 from facts import (
     CpuSet,
-    Facts,
     Snapshot,
     Thread,
     format_cpus,
@@ -32,126 +32,9 @@ from vm import Machine
 if TYPE_CHECKING:
     from conftest import Boots
 
-ENTRIES = "/sys/kernel/debug/kthread_cpus/entries"
+CLASSES = "/sys/devices/system/cpu/kthread_cpus_classes"
+KCPUS = "/sys/devices/system/cpu/kthread_cpus"
 TRACE = "/sys/kernel/tracing/trace"
-
-ALL = parse_cpus("0-7")
-NODES = {0: parse_cpus("0-3"), 1: parse_cpus("4-7")}
-
-
-# What the file says --------------------------------------------------------------
-
-
-@dataclass
-class Entry:
-    """The threads with one preference."""
-
-    number: int
-    preference: str
-    level: int
-    allowed: CpuSet
-    threads: int
-    strays: int
-    names: dict[int, str] = field(default_factory=dict)
-
-
-@dataclass
-class Stray:
-    """A thread whose affinity user space has set."""
-
-    entry: int
-    wish: CpuSet
-    granted: str
-    allowed: CpuSet
-    names: dict[int, str] = field(default_factory=dict)
-
-
-@dataclass
-class Report:
-    """The file as it was read once."""
-
-    head: dict[str, str] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    strays: list[Stray] = field(default_factory=list)
-
-    def threads(self) -> dict[int, tuple[str, CpuSet]]:
-        """Returns the name and the CPUs of every thread; it must be there once only."""
-        found: dict[int, tuple[str, CpuSet]] = {}
-        for group in (*self.entries, *self.strays):
-            for pid, name in group.names.items():
-                assert pid not in found, f"{name} ({pid}) is listed twice"
-                found[pid] = name, group.allowed
-        return found
-
-    def entry_of(self, name: str) -> Entry:
-        """Returns the one entry that the thread is in."""
-        (entry,) = (entry for entry in self.entries if name in entry.names.values())
-        return entry
-
-
-ENTRY = re.compile(
-    r"entry (?P<number>\d+): "
-    r"preference (?P<preference>none|node \d+ \([0-9,-]*\)|mask \([0-9,-]*\)), "
-    r"level (?P<level>1 \(preferred\)|2 \(confined\)|3 \(housekeeping\)|4 \(possible\)), "
-    r"allowed (?P<allowed>[0-9,-]+), threads (?P<threads>\d+), set by user space (?P<strays>\d+)"
-)
-STRAY = re.compile(
-    r"set by user space in entry (?P<entry>\d+): wish (?P<wish>[0-9,-]+), "
-    r"(?P<granted>not granted|granted|granted beyond the entry), allowed (?P<allowed>[0-9,-]+)"
-)
-
-
-def reports(lines: list[str]) -> list[Report]:
-    """Parses the file as it was read several times; what is no part of it is an error."""
-    found: list[Report] = []
-    names: dict[int, str] = {}
-    for line in lines:
-        if line.startswith("confined: "):
-            found.append(Report())
-        if match := re.fullmatch(r"\t(\d+) (.+)", line):
-            assert int(match[1]) not in names, line
-            names[int(match[1])] = match[2]
-        elif match := ENTRY.fullmatch(line):
-            names = {}
-            found[-1].entries.append(
-                Entry(
-                    int(match["number"]),
-                    match["preference"],
-                    int(match["level"][0]),
-                    parse_cpus(match["allowed"]),
-                    int(match["threads"]),
-                    int(match["strays"]),
-                    names,
-                )
-            )
-        elif match := STRAY.fullmatch(line):
-            names = {}
-            found[-1].strays.append(
-                Stray(
-                    int(match["entry"]),
-                    parse_cpus(match["wish"]),
-                    match["granted"],
-                    parse_cpus(match["allowed"]),
-                    names,
-                )
-            )
-        elif line:
-            key, colon, value = line.partition(": ")
-            assert colon, line
-            assert not found[-1].entries, line
-            found[-1].head[key] = value
-    return found
-
-
-def complete(report: Report) -> None:
-    """The numbers are those of the threads that are listed."""
-    for entry in report.entries:
-        assert entry.threads == len(entry.names), entry
-        assert entry.threads + entry.strays > 0, entry
-        assert entry.strays == sum(stray.entry == entry.number for stray in report.strays)
-    assert all(len(stray.names) == 1 for stray in report.strays)
-    assert len({entry.number for entry in report.entries}) == len(report.entries)
-    assert len({entry.preference for entry in report.entries}) == len(report.entries)
 
 
 # What the trace says --------------------------------------------------------------
@@ -224,7 +107,7 @@ class Case:
         return {
             "boot": "debug",
             "add": "insmod:/kc/kcload.ko,write:/proc/kcload=add~pref:1+2~3,"
-            "write:/proc/kcload=add~node:1~2",
+            f"write:/proc/kcload=add~node:1~2,write:/proc/kcload=add~fixed:{first}~1",
             "update": "write:/proc/kcload=update~3+5",
             "user": f"affinity:khungtaskd={first}",
             "offline": f"offline:{first}",
@@ -233,7 +116,7 @@ class Case:
             "isolate": f"isolate:{self.isolated}",
             "join": "isolate",
             "released": "affinity:khungtaskd=0-7",
-            "confine": "write:/sys/devices/system/cpu/kthread_cpus=1+6",
+            "confine": f"write:{KCPUS}=1+6",
             "deleted": "write:/proc/kcload=del~all",
         }
 
@@ -249,9 +132,9 @@ class Case:
 
 # Which reasons each step may have; a thread may be created at any time.
 REASONS = {
-    "boot": {"created", "preferred", "online", "nodes"},
-    "add": {"preferred"},
-    "update": {"updated"},
+    "boot": {"created", "preferred", "set", "online"},
+    "add": {"preferred", "set"},
+    "update": {"preferred"},
     "user": {"user"},
     "offline": {"offline"},
     "all-offline": {"offline"},
@@ -273,7 +156,8 @@ CASES = {
             ("boot", "kthreadd"): [("0", "0-7", "created"), ("0-7", "2-3", "online")],
             ("add", "kcload-pref"): [("2-3", "2", "preferred")],
             ("add", "kcload-node"): [],
-            ("update", "kcload-pref"): [("2", "3", "updated")],
+            ("add", "kcload-fixed"): [("2-3", "2", "set")],
+            ("update", "kcload-pref"): [("2", "3", "preferred")],
             ("user", "khungtaskd"): [("2-3", "2", "user")],
             ("offline", "khungtaskd"): [("2", "2-3", "offline")],
             ("offline", "kthreadd"): [],
@@ -306,7 +190,8 @@ CASES = {
             ("boot", "kswapd1"): [("2,5", "5", "created")],
             ("add", "kcload-pref"): [("2,5", "2", "preferred")],
             ("add", "kcload-node"): [("2,5", "5", "created")],
-            ("update", "kcload-pref"): [("2", "5", "updated")],
+            ("add", "kcload-fixed"): [("2,5", "2", "set")],
+            ("update", "kcload-pref"): [("2", "5", "preferred")],
             ("user", "khungtaskd"): [("2,5", "2", "user")],
             ("offline", "kswapd0"): [("2", "2,5", "offline")],
             ("offline", "kswapd1"): [],
@@ -330,7 +215,6 @@ class Seen:
     """What the guest saw after every step."""
 
     case: Case
-    reports: dict[str, Report]
     snapshots: dict[str, Snapshot]
     events: list[Event]
 
@@ -344,11 +228,8 @@ def seen(boot: Boot, boots: Boots) -> Seen:
     facts = boots.facts(boot)
     assert not facts.failed_actions
     steps = list(case.steps)
-    found = reports(facts.outputs[ENTRIES])
-    assert len(found) == len(facts.snapshots) == len(steps)
     return Seen(
         case,
-        dict(zip(steps, found, strict=True)),
         dict(zip(steps, facts.snapshots, strict=True)),
         events(facts.outputs[TRACE]),
     )
@@ -359,96 +240,6 @@ def lasting(snapshots: Iterable[Snapshot]) -> set[int]:
     pids = set.intersection(*({t.pid for t in s.managed} for s in snapshots))
     assert len(pids) > 10
     return pids
-
-
-def preferred(preference: str) -> CpuSet | None:
-    """Returns the CPUs of a preference as the file has it."""
-    match = re.search(r"\((.*)\)", preference)
-    return parse_cpus(match[1]) if match else None
-
-
-def effective(
-    preference: CpuSet | None, confined: CpuSet, housekeeping: CpuSet, now: Snapshot
-) -> tuple[int, CpuSet]:
-    """Returns the level and the CPUs, as the rules have it."""
-    levels = [confined & housekeeping, housekeeping, now.possible]
-    if preference is not None:
-        levels.insert(0, preference & levels[0])
-    found = next(cpus for cpus in levels if cpus & now.online)
-    return levels.index(found) + (1 if preference is not None else 2), found
-
-
-@each_case
-def test_every_kthread_is_listed_once(boot: Boot, boots: Boots) -> None:
-    """The file has the managed kthreads of /proc, with their names and CPUs, and no others."""
-    machine = seen(boot, boots)
-    pids = lasting(machine.snapshots.values())
-    for step, report in machine.reports.items():
-        complete(report)
-        listed = report.threads()
-        threads = {thread.pid: thread for thread in machine.snapshots[step].threads}
-        assert pids <= set(listed), step
-        for pid, (name, allowed) in listed.items():
-            # One that was just being made may have gone or been bound meanwhile.
-            if pid in pids:
-                thread = threads[pid]
-                assert (name, allowed) == (thread.name, thread.allowed), f"{step}: {thread}"
-            elif pid in threads:
-                assert threads[pid].kthread, step
-        added = {t.name for t in threads.values() if t.name.startswith("kcload-")}
-        assert added <= {name for name, _ in listed.values()}, step
-        assert bool(added) == (step not in ("boot", "deleted")), step
-
-
-@each_case
-def test_entries_follow_the_rules(boot: Boot, boots: Boots) -> None:
-    """Level and CPUs of every entry are what its preference and the masks lead to."""
-    machine = seen(boot, boots)
-    levels = set()
-    for step, report in machine.reports.items():
-        now = machine.snapshots[step]
-        # /sys/devices/system/cpu/isolated does not have partitions.
-        partition = {machine.case.isolated} if step == "isolate" else set()
-        housekeeping = now.housekeeping - partition
-        confined = machine.case.confined
-        if step in ("confine", "deleted"):
-            confined = parse_cpus("1,6")
-        head = {key: value for key, value in report.head.items() if key != "classes"}
-        assert report.head["classes"] == "kthread,wq,umh,init,irq"
-        assert {key: parse_cpus(value) for key, value in head.items()} == {
-            "confined": confined,
-            "housekeeping": housekeeping,
-            "usable": now.online,
-        }, step
-        for entry in report.entries:
-            expected = effective(preferred(entry.preference), confined, housekeeping, now)
-            assert (entry.level, entry.allowed) == expected, f"{step}: {entry}"
-            levels.add(entry.level)
-            if match := re.match(r"node (\d+)", entry.preference):
-                assert preferred(entry.preference) == NODES[int(match[1])]
-        for node, cpus in NODES.items():
-            name = f"node {node} ({format_cpus(cpus)})"
-            assert report.entry_of(f"kswapd{node}").preference == name
-    assert levels == {1, 2, 3}
-
-
-@each_case
-def test_wish_of_user_space(boot: Boot, boots: Boots) -> None:
-    """The file has what user space has asked for, and whether it is so now."""
-    machine = seen(boot, boots)
-    first = min(machine.case.confined)
-    for step, report in machine.reports.items():
-        if step in ("boot", "add", "update", "released", "confine", "deleted"):
-            assert not report.strays, step
-            continue
-        (stray,) = report.strays
-        assert list(stray.names.values()) == ["khungtaskd"]
-        assert stray.wish == {first}
-        granted = step not in ("offline", "all-offline")
-        assert stray.granted == ("granted" if granted else "not granted"), step
-        (entry,) = (entry for entry in report.entries if entry.number == stray.entry)
-        assert entry.preference == "none"
-        assert stray.allowed == ({first} if granted else entry.allowed), step
 
 
 @each_case
@@ -492,15 +283,17 @@ def test_trace_has_the_reasons(boot: Boot, boots: Boots) -> None:
             ] == expected, f"{step}: {name}"
 
 
-# Without the option, and with very many threads -------------------------------------
+# Very many threads, and the checkers ------------------------------------------------
 
-ABSENT = Boot("on", Machine(), f"kcguest.do=debug,lines:{ENTRIES},facts")
+PREFERENCES, THREADS = 200, 10_000
 MANY = Boot(
     "on",
     Machine(memory=1024),
-    "kthread_cpus=2-3 kcguest.do=debug,insmod:/kc/kcload.ko,"
+    "kthread_cpus=2-3 trace_clock=counter kcguest.do=debug,insmod:/kc/kcload.ko,"
     "write:/proc/sys/kernel/threads-max=20000,write:/proc/sys/kernel/pid_max=40000,"
-    f"write:/proc/kcload=add~prefs:200~10000,heads:{ENTRIES}",
+    f"write:/proc/kcload=add~prefs:{PREFERENCES}~{THREADS},"
+    "write:/sys/kernel/tracing/events/kthread_cpus/kthread_affinity/enable=1,"
+    f"write:{KCPUS}=4-5,tally",
     guest="kcload",
 )
 # The kernel with the checkers of locks and memory, and with masks for 8,192 CPUs.
@@ -510,7 +303,7 @@ CHECKED = Boot(
     "kunit.enable=0 kthread_cpus=2-3 trace_clock=counter "
     "trace_event=kthread_cpus:kthread_affinity kcguest.do=debug,affinity:khungtaskd=2,look:user,"
     "offline:2+3,look:offline,online:2+3,isolate:3,isolate,"
-    f"write:/sys/devices/system/cpu/kthread_cpus=1,look:confine,lines:{TRACE}",
+    f"write:{KCPUS}=1,look:confine,read:{CLASSES},lines:{TRACE}",
     timeout=900.0,
 )
 UNCHANGED = Boot("kunit", Machine(smp=4), "kunit.enable=0", timeout=900.0)
@@ -521,15 +314,7 @@ def test_checkers_are_content(boot: Boot, reference: Boot, boots: Boots) -> None
     """Nothing that looks inside makes the kernel complain."""
     facts = boots.facts(boot)
     assert not facts.failed_actions
-    user, offline, confine = reports(facts.outputs[ENTRIES])
-    for report in (user, offline, confine):
-        complete(report)
-    assert [stray.granted for stray in (*user.strays, *offline.strays, *confine.strays)] == [
-        "granted",
-        "not granted",
-        "not granted",
-    ]
-    assert {entry.level for entry in offline.entries} == {3}
+    assert facts.files[CLASSES] == "kthread,wq,umh,init,irq"
     moved = [event for event in events(facts.outputs[TRACE]) if event.name == "khungtaskd"]
     assert [(format_cpus(e.old), format_cpus(e.new), e.reason) for e in moved] == [
         ("2-3", "2", "user"),
@@ -541,47 +326,74 @@ def test_checkers_are_content(boot: Boot, reference: Boot, boots: Boots) -> None
     assert not new_complaints(facts, boots.facts(reference))
 
 
-@pytest.mark.parametrize("boot", [ABSENT], ids=["absent"])
-def test_without_the_option(boot: Boot, boots: Boots) -> None:
-    """Nothing is confined, and nodes have a say."""
-    facts = boots.facts(boot)
-    assert not facts.failed_actions
-    (report,) = reports(facts.outputs[ENTRIES])
-    complete(report)
-    assert report.head == {
-        "confined": "0-7",
-        "housekeeping": "0-7",
-        "usable": "0-7",
-        "classes": "none",
-    }
-    assert {entry.preference.split(" ")[0]: entry.level for entry in report.entries} == {
-        "none": 2,
-        "node": 1,
-        "mask": 1,
-    }
-    listed = report.threads()
-    for thread in facts.last.managed:
-        assert listed[thread.pid] == (thread.name, thread.allowed)
+def confined(preference: CpuSet, cpus: str) -> str:
+    """Returns the CPUs of a thread that prefers some, as a list."""
+    return format_cpus(preference & parse_cpus(cpus) or parse_cpus(cpus))
 
 
 @pytest.mark.parametrize("boot", [MANY], ids=["many"])
 def test_very_many_threads(boot: Boot, boots: Boots) -> None:
-    """The file is as long as it has to be."""
+    """When the list changes, there is one event for each of them, and each is there then."""
     facts = boots.facts(boot)
     assert not facts.failed_actions
-    *lines, count = facts.outputs[ENTRIES]
-    (report,) = reports(lines)
-    assert sum(entry.threads for entry in report.entries) == int(count)
-    assert int(count) > 10_000
-    assert len([e for e in report.entries if e.preference.startswith("mask")]) >= 200
+    moved: Counter[tuple[str, str, str]] = Counter()
+    placed: Counter[str] = Counter()
+    for line in facts.outputs["tally"]:
+        if match := re.fullmatch(
+            r"event kcload-prefs old=(\S+) new=(\S+) reason=(\w+) (\d+)", line
+        ):
+            old, new = (format_cpus(parse_mask(match[number])) for number in (1, 2))
+            moved[old, new, match[3]] += int(match[4])
+        elif match := re.fullmatch(r"thread kcload-prefs (\S+) (\d+)", line):
+            placed[match[1]] += int(match[2])
+    # Bit n of the number of its preference stands for CPU n, see tools/kcload.
+    preferences = [
+        frozenset(cpu for cpu in range(8) if (number % PREFERENCES + 1) >> cpu & 1)
+        for number in range(THREADS)
+    ]
+    assert moved == Counter(
+        (confined(preference, "2-3"), confined(preference, "4-5"), "kthread_cpus")
+        for preference in preferences
+    )
+    assert placed == Counter(confined(preference, "4-5") for preference in preferences)
+
+
+# The classes --------------------------------------------------------------------------
+
+# The boot option has chosen, and what is written later does not change that.
+SOME = Boot(
+    "on",
+    Machine(),
+    f"kthread_cpus=irq,umh,2-3 kcguest.do=write:{KCPUS}=1,lines:{CLASSES},"
+    f"write:{KCPUS}=all,lines:{CLASSES},read:{KCPUS}",
+)
+FIXED = Boot(
+    "on",
+    Machine(),
+    f"kthread_cpus=irq,2-3 kcguest.do=lines:{CLASSES},write:{KCPUS}=1,write:{CLASSES}=wq,"
+    f"lines:{CLASSES},read:{KCPUS}",
+)
+
+
+@pytest.mark.parametrize("boot", [SOME], ids=["some"])
+def test_classes(boot: Boot, boots: Boots) -> None:
+    """The file has the classes that the boot option names, in the order of the documentation."""
+    facts = boots.facts(boot)
+    assert not facts.failed_actions
+    assert facts.outputs[CLASSES] == ["umh,irq", "umh,irq"]
+    assert facts.files[KCPUS] == "0-7"
+
+
+@pytest.mark.parametrize("boot", [FIXED], ids=["fixed"])
+def test_classes_cannot_be_written(boot: Boot, boots: Boots) -> None:
+    """Nor can the list be, if all that is confined is what stays where it is."""
+    facts = boots.facts(boot)
+    assert facts.failed_actions == [f"write:{KCPUS}=1", f"write:{CLASSES}=wq"]
+    assert facts.outputs[CLASSES] == ["irq", "irq"]
+    assert facts.files[KCPUS] == "2-3"
 
 
 # gdb ------------------------------------------------------------------------------
-
-ROW = re.compile(
-    r" *(?P<pid>\d+) +(?P<entry>\d+) (?P<preference>none|mask|node \d+) +"
-    r"(?P<by>user|kernel) +(?P<cpus>[0-9,-]+) +(?P<name>.+)"
-)
 
 
 def run_gdb(out: Path, *commands: str) -> str:
@@ -597,38 +409,10 @@ def run_gdb(out: Path, *commands: str) -> str:
     return done.stdout
 
 
-def check_gdb(text: str, facts: Facts) -> None:
-    """The command shows what /proc and debugfs show."""
-    (report,) = reports(facts.outputs[ENTRIES])
-    assert re.search(r"^Kthread CPUs +: 2-3$", text, re.M), text
-    assert re.search(r"^Confined classes +: kthread,wq,umh,init,irq$", text, re.M), text
-    assert re.search(r"^Housekeeping CPUs +: 0-5$", text, re.M), text
-    rows = [match for line in text.splitlines() if (match := ROW.fullmatch(line))]
-    found = {int(row["pid"]): (row["name"], parse_cpus(row["cpus"])) for row in rows}
-    assert len(found) == len(rows)
-    # What comes and goes meanwhile is nothing to us.
-    pids = lasting(facts.snapshots)
-    assert pids <= set(found)
-    for thread in facts.last.managed:
-        if thread.pid in pids:
-            assert found[thread.pid] == (thread.name, thread.allowed)
-    assert set(found) <= {t.pid for s in facts.snapshots for t in s.threads if t.kthread}
-    assert [row["name"] for row in rows if row["by"] == "user"] == ["khungtaskd"]
-    entries = {entry.number: entry for entry in report.entries}
-    for row in (row for row in rows if int(row["pid"]) in pids):
-        entry = entries[int(row["entry"])]
-        assert entry.preference.startswith(row["preference"]), row[0]
-        if row["by"] == "kernel":
-            assert int(row["pid"]) in entry.names, row[0]
-
-
 def test_gdb(boots: Boots) -> None:
-    """lx-kthread-cpus, for a machine that is running and for the image of its memory."""
+    """lx-cpus has the CPUs of the option, in a running machine and in the image of its memory."""
     out = boots.out / "on"
-    append = "kthread_cpus=2-3 isolcpus=6-7 kcguest.do=debug,affinity:khungtaskd=2,"
-    guest = vm.Guest(
-        boots.image("on"), boots.initrd, f"{append}lines:{ENTRIES},facts,debugger,facts"
-    )
+    guest = vm.Guest(boots.image("on"), boots.initrd, "kthread_cpus=2-3 kcguest.do=debugger")
     shown: list[str] = []
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -640,7 +424,7 @@ def test_gdb(boots: Boots) -> None:
             output.extend(chunk)
             if shown or b"kcguest: ask debugger" not in output:
                 return
-            commands = [f"target remote {server}", "lx-kthread-cpus", "lx-cpus"]
+            commands = [f"target remote {server}", "lx-cpus"]
             commands += [f"monitor dump-guest-memory -p {image}", "set var panic_timeout = 5"]
             shown.append(run_gdb(out, *commands, "detach"))
 
@@ -653,8 +437,8 @@ def test_gdb(boots: Boots) -> None:
             on_output=look,
             debugger=server,
         )
-        facts = parse(console.text)
-        assert not facts.failed_actions
-        check_gdb(shown[0], facts)
-        assert re.search(r"^Kthread CPUs  : \[2, 3\]$", shown[0], re.M)
-        check_gdb(run_gdb(out, f"core-file {image}", "lx-kthread-cpus"), facts)
+        assert not parse(console.text).failed_actions
+        shown.append(run_gdb(out, f"core-file {image}", "lx-cpus"))
+        for text in shown:
+            assert re.search(r"^Kthread CPUs +: \[2, 3\]$", text, re.M), text
+            assert re.search(r"^Online CPUs +: \[0, 1, 2, 3, 4, 5, 6, 7\]$", text, re.M), text

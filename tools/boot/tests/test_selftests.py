@@ -50,9 +50,10 @@ WORKS = [
     pytest.param(_boot(config, words, f"selftest:{OWN}"), skipped, id=name)
     for name, config, words, skipped in (
         ("absent", "on", "", 1),
+        ("absent-and-isolated", "on", "isolcpus=6-7", 0),
         ("confined", "on", "isolcpus=6-7 nohz_full=6-7 kthread_cpus=5-6", 0),
-        ("kthread", "on", "kthread_cpus=kthread,2-3", 7),
-        ("wq-and-umh", "on", "kthread_cpus=umh,wq,2-3", 5),
+        ("kthread", "on", "kthread_cpus=kthread,2-3", 3),
+        ("wq-and-umh", "on", "kthread_cpus=umh,wq,2-3", 2),
         ("checked", "kunit", "kunit.enable=0 kthread_cpus=2-3", 1),
     )
 ]
