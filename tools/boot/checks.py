@@ -14,9 +14,6 @@ from scenarios import OFFSET, Scenario
 
 # What the kernel itself gives to init.
 CLEAN_ENV = {"HOME": "/", "TERM": "linux"}
-# Without the option these keep off the CPUs of nohz_full=, which is not a preference
-# of theirs: what they prefer cannot be seen from where they are then.
-NO_PREFERENCE = re.compile(r"rcu_preempt$|rcu_tasks_")
 NO_CPUS: CpuSet = frozenset()
 
 
@@ -136,8 +133,6 @@ def managed_kthreads(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator
     if not snapshot.managed:
         yield "there is no managed kthread at all"
     preferred = {thread.name: thread.allowed for thread in plain.last.managed}
-    if confines(scenario, "kthread"):
-        preferred |= {name: snapshot.possible for name in preferred if NO_PREFERENCE.match(name)}
     for missing in sorted(preferred.keys() - {thread.name for thread in snapshot.managed}):
         yield f"there is no managed kthread {missing}, which is there without the option"
     if not confines(scenario, "kthread"):
