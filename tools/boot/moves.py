@@ -227,8 +227,10 @@ class Placed:
         cpuset, user = self.cpuset(thread.name, step), self.asked(thread)
         wishes = [cpuset & user] if cpuset and user else []
         wishes += [wish for wish in (cpuset, user) if wish]
+        # Where nothing confines, nothing but the preference counts when threads are put right.
+        levels = (own, common) if rules.confines(step.number, "kthread") else (own,)
         for wish in wishes:
-            for level in (own, common):
+            for level in levels:
                 if level & wish & step.online:
                     return level & wish
         return own
