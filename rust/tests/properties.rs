@@ -138,7 +138,7 @@ proptest! {
     fn flags_change_nothing_of_the_list(
         text in list(),
         nbits in nbits(),
-        flags in prop::collection::vec(prop::sample::select(&Classes::FLAGS[..]), 1..8),
+        flags in prop::collection::vec(prop::sample::select(Classes::FLAGS), 1..8),
     ) {
         // With a digit in front, nothing that the text begins with can be taken for another flag.
         let text = [b"0,", &text[..]].concat();
