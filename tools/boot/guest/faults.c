@@ -258,41 +258,6 @@ static int state_place(char *text, size_t size)
 	return 0;
 }
 
-static bool attached;
-
-static void prepare_attach(unsigned int round)
-{
-	(void)round;
-	placed = find_thread("kcload-unbound/", 0);
-}
-
-/* Into the cpuset, or out of it. */
-static int run_attach(void)
-{
-	char text[16];
-	int error;
-
-	snprintf(text, sizeof(text), "%d", placed);
-	error = write_file(attached ? "/sys/fs/cgroup/cgroup.procs" : GROUP "/cgroup.procs", text);
-	if (!error)
-		attached = !attached;
-	return error;
-}
-
-/* The file says nothing about where the thread has got to. */
-static int outcome_attach(void)
-{
-	cpu_set_t set;
-	int cpu;
-
-	if (sched_getaffinity(placed, sizeof(set), &set))
-		return errno;
-	for (cpu = 0; cpu < 8; cpu++)
-		if (!CPU_ISSET(cpu, &set) == (!attached || cpu >= 6))
-			return EPROTO;
-	return 0;
-}
-
 static int run_hotplug(void)
 {
 	char text[8];
@@ -344,9 +309,6 @@ static const struct operation {
 	  .begin = { "/proc/kcload", "add pref:1-2 1" }, .end = { "/proc/kcload", "del all" } },
 	{ "place", .run = run_place, .state = state_place, .prepare = prepare_place,
 	  .rounds = ROUNDS, .begin = { "/proc/kcload", "add unbound 12" },
-	  .end = { "/proc/kcload", "del all" } },
-	{ "attach", .run = run_attach, .outcome = outcome_attach, .prepare = prepare_attach,
-	  .rounds = 1, .begin = { "/proc/kcload", "add unbound 1" },
 	  .end = { "/proc/kcload", "del all" } },
 	/* Off and on. */
 	{ "hotplug", .run = run_hotplug, .state = state_hotplug, .rounds = 2 },

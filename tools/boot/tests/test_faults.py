@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conftest import Boots
 
 OPERATIONS = (
-    "write", "read", "workqueues", "kthreadd", "create", "prefer", "update", "place", "attach",
+    "write", "read", "workqueues", "kthreadd", "create", "prefer", "update", "place",
     "hotplug", "cpuhp", "partition",
 )  # fmt: skip
 # Each has an allocation without which it cannot do what it is asked for.
