@@ -15,7 +15,16 @@
     clippy::indexing_slicing
 )]
 
-extern crate alloc;
+extern crate alloc as std_alloc;
+// What the kernel crate has for them is here, too.
+extern crate self as kernel;
+
+pub mod alloc;
+
+/// What the kernel crate has most users import.
+pub mod prelude {
+    pub use crate::alloc::{KVVec, GFP_KERNEL};
+}
 
 #[path = "../linux/kernel/kthread_cpus/cpulist.rs"]
 pub mod cpulist;
@@ -25,4 +34,3 @@ pub mod option;
 pub mod policy;
 #[path = "../linux/kernel/kthread_cpus/registry.rs"]
 pub mod registry;
-pub mod table;

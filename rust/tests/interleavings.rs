@@ -60,8 +60,8 @@ impl List for Members {
 
     const EMPTY: Self = Self(Vec::new());
 
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    fn first(&self) -> Option<Member> {
+        self.0.last().copied()
     }
 
     fn add(&mut self, thread: Member) {
@@ -73,10 +73,6 @@ impl List for Members {
     }
 
     fn unlink(_: Member) {}
-
-    fn pop(&mut self) -> Option<Member> {
-        self.0.pop()
-    }
 
     fn append(&mut self, other: &mut Self) {
         self.0.append(&mut other.0);
@@ -442,9 +438,8 @@ impl World {
         };
         task.race();
         let mut registry = self.registry();
-        registry.register(task.member, None);
-        let differs = self.fault != Fault::NotCompared
-            && registry.allowed(task.member) != Some(&[task.mask.load(Relaxed)]);
+        let allowed = registry.register(task.member, None);
+        let differs = self.fault != Fault::NotCompared && *allowed != [task.mask.load(Relaxed)];
         drop(registry);
         drop(state);
         if differs {

@@ -9,10 +9,10 @@
 use core::cell::Cell;
 
 use allocation_counter::{measure, AllocationInfo};
+use kthread_cpus_core::prelude::{KVVec, GFP_KERNEL};
 use kthread_cpus_core::registry::{
     List, Outcome, Prealloc, Refusal, Registry, Request, Thread, Wishes,
 };
-use kthread_cpus_core::table::Table;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -33,8 +33,8 @@ fn set(words: &[usize]) -> Set {
     words[0] as Set | (words[1] as Set) << 64
 }
 
-fn mask(set: Set) -> Table<usize> {
-    let mut mask = Table::filled(0, WORDS).expect("there is memory");
+fn mask(set: Set) -> KVVec<usize> {
+    let mut mask = KVVec::from_elem(0, WORDS, GFP_KERNEL).expect("there is memory");
 
     mask.copy_from_slice(&words(set));
     mask
@@ -110,8 +110,8 @@ impl List for Ring {
 
     const EMPTY: Self = Self(None);
 
-    fn is_empty(&self) -> bool {
-        self.0.is_none()
+    fn first(&self) -> Option<Handle> {
+        self.0
     }
 
     fn add(&mut self, thread: Handle) {
@@ -143,14 +143,6 @@ impl List for Ring {
         previous.set_next(next);
         next.set_previous(previous);
         thread.0.links.set(None);
-    }
-
-    fn pop(&mut self) -> Option<Handle> {
-        let thread = self.0?;
-
-        self.forget(thread);
-        Self::unlink(thread);
-        Some(thread)
     }
 
     fn append(&mut self, other: &mut Self) {
@@ -216,8 +208,7 @@ struct Known {
     fell: bool,
     /// Whether the scheduler has put it elsewhere meanwhile.
     pushed: bool,
-    /// Whether it may be put where it belongs, or not: user space has got less than it asked for, as
-    /// that is not in the cpuset, which mainline forgets when a CPU comes online.
+    /// Whether it may be put where it belongs, or not: it has been moved while it waited for that.
     may_stay: bool,
 }
 
@@ -297,14 +288,22 @@ impl System {
     fn reset_free(&self, known: &Known) -> Option<Set> {
         let preferred = self.preferred_free(known.preference);
         let user = known.user.map_or(preferred, |user| user & preferred);
-        // What the scheduler's fallback has forgotten does not keep it from its preference.
-        let last = if known.pushed || user == 0 {
+        // What the scheduler's fallback has forgotten does not keep it from its preference, nor do
+        // CPUs of its node that are offline, which mainline does not know.
+        let last = if known.pushed || self.is_on_node(known) || user == 0 {
             preferred
         } else {
             user
         };
 
         [user, last].into_iter().find(|set| set & self.usable != 0)
+    }
+
+    fn is_on_node(&self, known: &Known) -> bool {
+        match known.preference {
+            Preference::Node(node) => self.nodes[node] & self.housekeeping & self.seen != 0,
+            _ => false,
+        }
     }
 
     /// Where it comes back to, as soon as one of these CPUs is usable.
@@ -329,10 +328,13 @@ impl System {
             known.fell = false;
             known.pushed = false;
         } else {
-            if known.pushed && known.preference != Preference::Nothing {
+            let has_preference = known.preference != Preference::Nothing;
+
+            if has_preference && known.pushed || self.is_on_node(known) {
                 known.expected = self.reset_free(known).unwrap_or(known.expected);
             }
-            known.fell = true;
+            // Others are left to their cpuset.
+            known.fell = has_preference || known.cpuset.is_none();
         }
     }
 
@@ -505,9 +507,12 @@ impl World {
         let system = *system;
         for known in self.known.iter_mut().flatten() {
             known.asked = None;
-            known.pushed = false;
             known.may_stay = false;
             system.return_home(known);
+            if !system.is_confined() {
+                // Mainline asks no cpuset then, and sets whatever can be set.
+                known.expected = system.reset_free(known).unwrap_or(known.expected);
+            }
         }
         self.tell();
     }
@@ -539,7 +544,6 @@ impl World {
         let mut result = words(!0);
         let outcome = self.registry.evaluate(handle, request, wishes, &mut result);
 
-        assert_eq!(outcome == Outcome::AsAsked, !system.is_confined());
         if system.is_confined() {
             let expected = system.confined(known, asked);
 
@@ -562,7 +566,18 @@ impl World {
         }
 
         // As mainline does it.
+        let is_forgotten = matches!(asked, Asked::Set(set)
+            if known.pushed
+                && set & system.usable != 0
+                && known.user.is_some_and(|user| set & user & system.usable == 0));
+        if is_forgotten {
+            assert_eq!((outcome, self::set(&result)), (Outcome::Allowed, set));
+        } else {
+            assert_eq!(outcome, Outcome::AsAsked);
+        }
         let new = match asked {
+            // What mainline has forgotten does not count.
+            Asked::Set(set) if is_forgotten => set,
             Asked::Set(set) => match known.user.map_or(0, |user| set & user) {
                 0 => set,
                 narrowed => narrowed,
@@ -582,7 +597,9 @@ impl World {
         }
         known.mask = new;
         known.expected = new;
-        if !matches!(asked, Asked::Fallback(_)) {
+        if is_forgotten {
+            known.fell = known.preference != Preference::Nothing || known.cpuset.is_none();
+        } else if !matches!(asked, Asked::Fallback(_)) {
             // It may still come to where it waited for, for what was asked before.
             known.may_stay |= known.fell;
             known.fell = false;
@@ -634,7 +651,6 @@ impl World {
         if let Some(known) = &mut self.known[thread] {
             if !failed {
                 known.user = Some(set);
-                known.may_stay |= set != asked;
             }
         }
         !failed
@@ -649,7 +665,7 @@ impl World {
     fn register_as(&mut self, thread: usize, node: Option<usize>, mask: Set, user: Option<Set>) {
         let handle = self.threads[thread];
 
-        self.registry.register(handle, node);
+        let differs = self.registry.register(handle, node) != words(mask);
         self.known[thread] = Some(Known {
             preference: match node {
                 Some(node) if node < NODES => Preference::Node(node),
@@ -664,7 +680,7 @@ impl World {
             pushed: false,
             may_stay: false,
         });
-        if user.is_some() || self.registry.allowed(handle) != Some(&words(mask)) {
+        if user.is_some() || differs {
             self.put(thread, false);
         }
     }
@@ -693,9 +709,8 @@ impl World {
     /// Gives a thread the preference for `set`, and puts it there.
     fn prefer(&mut self, thread: usize, set: Set, update: bool) -> Result<(), Refusal> {
         let handle = self.threads[thread];
-        let (result, _) = until_room(set, |prealloc| match update {
-            true => self.registry.update(handle, prealloc),
-            false => self.registry.prefer(handle, prealloc),
+        let (result, _) = until_room(set, |prealloc| {
+            self.registry.prefer(handle, prealloc, update)
         });
 
         if let (Ok(()), Some(known)) = (result, &mut self.known[thread]) {
@@ -858,7 +873,7 @@ impl World {
             Event::Unregister(thread) => self.unregister(thread),
             Event::Prefer(thread, set) => {
                 let expected = match &self.known[thread] {
-                    None => Err(Refusal::Unknown),
+                    None => Err(Refusal::Unsuited),
                     Some(known) if matches!(known.preference, Preference::Mask(_)) => {
                         Err(Refusal::Taken)
                     }
@@ -869,9 +884,9 @@ impl World {
             }
             Event::Update(thread, set) => {
                 let expected = match &self.known[thread] {
-                    None => Err(Refusal::Unknown),
+                    None => Err(Refusal::Unsuited),
                     Some(known) if known.preference == Preference::Nothing => {
-                        Err(Refusal::Indifferent)
+                        Err(Refusal::Unsuited)
                     }
                     Some(_) => Ok(()),
                 };
@@ -889,6 +904,11 @@ impl World {
             Event::Cpuset(thread, cpuset) => {
                 if let Some(known) = &mut self.known[thread] {
                     known.cpuset = cpuset;
+                    // One without a preference is left to its cpuset, sooner or later.
+                    if cpuset.is_some() && known.preference == Preference::Nothing {
+                        known.may_stay |= known.fell;
+                        known.fell = false;
+                    }
                     let set = cpuset.unwrap_or(POSSIBLE & !self.system.excluded);
 
                     self.request(thread, Asked::Set(set), false);
@@ -1230,7 +1250,7 @@ fn nothing_is_allocated_or_freed_under_the_lock() {
             ];
             let mut result = [0; WORDS];
 
-            assert_eq!(balance(|| registry.register(handle, None)), (0, 0));
+            assert_eq!(balance(|| _ = registry.register(handle, None)), (0, 0));
             for (count, set) in masks.into_iter().enumerate() {
                 let mut prealloc = Prealloc::new(mask(set)).expect("there is memory");
                 let mut done = Err(Refusal::Short);
@@ -1238,10 +1258,7 @@ fn nothing_is_allocated_or_freed_under_the_lock() {
                 while done == Err(Refusal::Short) {
                     prealloc.fill().expect("there is memory");
                     let none = balance(|| {
-                        done = match count {
-                            0 => registry.prefer(handle, &mut prealloc),
-                            _ => registry.update(handle, &mut prealloc),
-                        };
+                        done = registry.prefer(handle, &mut prealloc, count > 0);
                     });
                     assert_eq!(none, (0, 0), "for preference {count} of thread {thread}");
                 }
@@ -1296,7 +1313,7 @@ fn memory_follows_the_groups() {
             world.registry.register(world.threads[thread], None);
             let mut prealloc = Prealloc::new(mask(set)).expect("there is memory");
             let handle = world.threads[thread];
-            while world.registry.prefer(handle, &mut prealloc) == Err(Refusal::Short) {
+            while world.registry.prefer(handle, &mut prealloc, false) == Err(Refusal::Short) {
                 grown += balance(|| prealloc.fill().expect("there is memory")).0;
             }
             most = most.max(grown);
@@ -1324,7 +1341,7 @@ fn what_was_unregistered_leaves_room() {
 
             world.registry.register(handle, None);
             let (result, short) = until_room(1 << (first + thread), |prealloc| {
-                world.registry.prefer(handle, prealloc)
+                world.registry.prefer(handle, prealloc, false)
             });
             assert_eq!(result, Ok(()));
             was_short |= short;
@@ -1364,8 +1381,7 @@ fn a_thread_may_leave_whatever_it_waits_for() {
                     if leaves == 3 {
                         world.down(1, 0);
                         // The groups are done, but not the thread.
-                        world.registry.allowed(world.threads[0]);
-                        world.registry.allowed(world.threads[1]);
+                        world.put(1, false);
                         assert!(!world.registry.is_settled());
                     }
                 }

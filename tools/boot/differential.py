@@ -7,7 +7,8 @@ of the specification). What may differ has a name here, is checked by itself and
 
     came back   CPUs of a thread have all been offline. It is back where it belongs: on what it
                 prefers, on the housekeeping CPUs, on what user space has given it. On the
-                unpatched kernel it is where the scheduler has sent it.
+                unpatched kernel it is where the scheduler has sent it, or where it was when the
+                housekeeping CPUs changed.
     node        a thread of a node may or may not have CPUs of that node that are offline
 
 guest/differential.c makes the steps; it has their grammar. Exit status: 0 nothing else differs,
@@ -383,6 +384,10 @@ class Comparison:
     written: dict[str, CpuSet] = field(default_factory=dict)
     user: dict[str, CpuSet] = field(default_factory=dict)
     fallen: set[str] = field(default_factory=set)
+    # By thread where it was left when the housekeeping CPUs changed.
+    stayed: dict[str, CpuSet] = field(default_factory=dict)
+    # The housekeeping CPUs.
+    inside: CpuSet = frozenset()
     # By thread, or another thing: how it differs now.
     differing: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
@@ -425,6 +430,13 @@ class Comparison:
             if "kthreadd" in self.user and not thread.startswith("kcload-pref"):
                 self.user[thread] = self.user["kthreadd"]
         self.fallen.update(look.fallen)
+        inside = self.possible - look.isolated
+        # With none that is online, the kernel keeps those that it had.
+        if inside != self.inside and inside & look.online:
+            self.inside = inside
+            for name in self.missing(look):
+                self.fallen.add(name)
+                self.stayed[name] = look.masks[name]
         if look.status:
             return
         if name == "affinity":
@@ -435,6 +447,15 @@ class Comparison:
             self.written[args[0].rpartition("/")[0]] = cpus_of(args[1])
         elif name == "rmdir":
             self.written.pop(args[0], None)
+
+    def missing(self, look: Look) -> list[str]:
+        """Returns who cannot have what user space has given it, as that is offline."""
+        return [name for name in look.masks if self.is_missing(name, look)]
+
+    def is_missing(self, name: str, look: Look) -> bool:
+        """Returns whether all CPUs are offline that a thread might have of those given to it."""
+        wanted = self.user.get(name, self.possible) & self.level(name, look)
+        return bool(wanted) and not wanted & look.online
 
     def take_new(self, kind: str, names: list[str], look: Look) -> None:
         """Takes note of what threads of the module prefer."""
@@ -449,13 +470,14 @@ class Comparison:
                 self.preferred[name] = frozenset(cpu for cpu in self.possible if bits >> cpu & 1)
             # Nobody has waited for one of these to come back.
             wanted = self.preferred.get(name, self.node.get(name))
-            if wanted and not wanted & (self.possible - look.isolated) & look.online:
+            if wanted and not wanted & self.inside & look.online:
                 self.fallen.add(name)
 
     def give(self, name: str, cpus: CpuSet) -> None:
         """User space has given a thread its CPUs: that is the same on both kernels."""
         self.user[name] = cpus
         self.fallen.discard(name)
+        self.stayed.pop(name, None)
 
     def settle(self, look: Look) -> None:
         """Takes note of what was mended after a step."""
@@ -470,9 +492,8 @@ class Comparison:
 
     def level(self, name: str, look: Look) -> CpuSet:
         """Returns what the kernel wants for a thread: the first of these with an online CPU."""
-        inside = self.possible - look.isolated
         wanted = self.preferred.get(name, self.node.get(name, self.possible))
-        for level in (wanted & inside, inside):
+        for level in (wanted & self.inside, self.inside):
             if level & look.online:
                 return level
         return self.possible
@@ -495,19 +516,23 @@ class Comparison:
         user = self.user.get(name)
         places = [self.narrowed(name, look, user)]
         if user is not None:
+            # A change of the housekeeping CPUs asks no cpuset, as on the unpatched kernel.
+            places.append(user & self.level(name, look))
             cpuset = self.cpuset(name, look)
             places.append(user & (self.possible if cpuset is None else cpuset) & self.possible)
         return places
 
     def sent(self, name: str, look: Look) -> list[CpuSet]:
         """Returns where the scheduler sends a thread, and what may come of that later."""
-        places = [self.possible, self.possible - look.isolated, self.narrowed(name, look, None)]
+        places = [self.possible, self.inside, self.narrowed(name, look, None)]
         group = self.member.get(name, ROOT)
         if group in self.written:
             places.append(self.written[group])
         cpuset = self.cpuset(name, look)
         if cpuset is not None:
             places.append(cpuset)
+        if name in self.stayed:
+            places.append(self.stayed[name])
         return [*places, self.level(name, look)]
 
     def reason(self, name: str, look: Look, theirs: CpuSet, mine: CpuSet) -> str | None:
@@ -517,7 +542,11 @@ class Comparison:
             return NODE
         if name not in self.fallen:
             return None
-        back = any(not (mine ^ place) - free for place in self.belongs(name, look))
+        places = self.belongs(name, look)
+        # It has been back, and had to leave once more.
+        if self.is_missing(name, look):
+            places += self.sent(name, look)
+        back = any(not (mine ^ place) - free for place in places)
         sent = any(not (theirs ^ place) - free for place in self.sent(name, look))
         return CAME_BACK if back and sent else None
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Some of everything, and short enough to be a part of all tests.
 STEPS = 150
-SEED = 1
+SEED = 7
 
 
 @pytest.mark.parametrize("words", COMMAND_LINES, ids=["plain", "isolcpus"])

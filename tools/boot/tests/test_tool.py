@@ -309,7 +309,7 @@ def test_set_by_the_kernel(boots: Boots) -> None:
     told = Told(boots.facts(CHANGED))
     assert told.text("set~--dry-run~4-5") == f"would write 4-5 to {SYSFS}"
     document = told.json("check~--json")
-    assert (document["source"], document["cpus"]) == ("sysfs", "0-7")
+    assert (document["source"], document["cpus"]) == ("nobody", "0-7")
     assert told.text("set~1,4-5") == f"wrote 1,4-5 to {SYSFS}"
     assert told.facts.files[SYSFS] == "1,4-5"
     assert outside(told.facts.last, parse_cpus("1,4-5")) == set()

@@ -8,6 +8,7 @@
 
 #include <linux/cpumask.h>
 #include <linux/init.h>
+#include <linux/spinlock_types.h>
 #include <linux/types.h>
 
 struct task_struct;
@@ -49,9 +50,9 @@ void kthread_cpus_check_present(const char *value, const struct cpumask *confine
  * struct kthread_affinity - what is known of the affinity of a kthread
  * @node: its place among those with the same preference
  * @task: the kthread
- * @group: number of the preference, 0 if it is not registered
+ * @group: number of the preference: 0 if it is not registered, 1 if it has none,
+ *	then those of the nodes, and then those that are masks
  * @watch: number of a CPU that it depends on, plus 1, or 0
- * @is_preferred: kthread_affine_preferred() was called
  * @is_fallen: the scheduler's fallback has set its mask while it was not confined
  *
  * @node, @group and @watch are protected by kthread_affinity_lock, but whether
@@ -63,7 +64,6 @@ struct kthread_affinity {
 	struct task_struct	*task;
 	unsigned int		group;
 	unsigned int		watch;
-	bool			is_preferred;
 	bool			is_fallen;
 };
 
@@ -124,9 +124,7 @@ int kthread_registry_evaluate(struct kthread_affinity *affinity,
 			      struct cpumask *result);
 
 /* What these call, kernel/kthread_cpus/affinity.c: */
-unsigned long kthread_affinity_lock_irqsave(void);
-void kthread_affinity_unlock_irqrestore(unsigned long flags);
-struct task_struct *kthread_affinity_get_task(struct kthread_affinity *affinity);
+extern raw_spinlock_t kthread_affinity_lock;
 bool kthread_affinity_read_masks(struct cpumask *confined,
 				 struct cpumask *housekeeping,
 				 struct cpumask *possible);
@@ -141,9 +139,13 @@ int kthread_reset_cpus_allowed(struct task_struct *p,
 void kthread_reset_cpus_allowed_force(struct task_struct *p,
 				      enum kthread_affinity_reason reason);
 
-/* For these two, isolation.c and setup.c: */
-int kthread_affinity_prefer(struct task_struct *p, const struct cpumask *mask,
-			    bool update);
+/* For these two, isolation.c and setup.c. What a kthread prefers counts when its mask is set. */
+static inline int kthread_affinity_prefer(struct task_struct *p,
+					  const struct cpumask *mask, bool update)
+{
+	return kthread_registry_prefer(kthread_affinity_of(p), mask, update);
+}
+
 void kthread_affinity_register(struct task_struct *p, int node);
 void kthread_affinity_unregister(struct task_struct *p);
 void kthread_affinity_start(void);
@@ -151,8 +153,6 @@ int kthread_affinity_evaluate(struct task_struct *p,
 			      enum kthread_affinity_reason reason,
 			      const struct cpumask *asked, struct cpumask *result);
 bool kthread_affinity_is_managed(struct task_struct *p);
-void kthread_affinity_trace(struct task_struct *p, const struct cpumask *mask,
-			    enum kthread_affinity_reason reason);
 void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int cpu);
 
 extern unsigned int kthread_cpus_classes;

@@ -8,15 +8,12 @@
 
 #include <linux/cleanup.h>
 #include <linux/cpuhotplug.h>
-#include <linux/cpumask.h>
 #include <linux/cpuset.h>
-#include <linux/init.h>
 #include <linux/kthread.h>
 #include <linux/kthread_cpus.h>
 #include <linux/mutex.h>
+#include <linux/nodemask.h>
 #include <linux/printk.h>
-#include <linux/rcupdate.h>
-#include <linux/sched.h>
 #include <linux/sched/isolation.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
@@ -25,13 +22,11 @@
 #include <linux/topology.h>
 #include <linux/workqueue.h>
 
-#define CREATE_TRACE_POINTS
-#include <trace/events/kthread_cpus.h>
-
 /* How many kthreads are taken from the registry at once. */
 #define KTHREADS_AT_ONCE	16
 
-static DEFINE_RAW_SPINLOCK(kthread_affinity_lock);
+/* That of the registry. */
+DEFINE_RAW_SPINLOCK(kthread_affinity_lock);
 
 /*
  * Serializes those that move kthreads, so that all have been moved when one of
@@ -39,42 +34,9 @@ static DEFINE_RAW_SPINLOCK(kthread_affinity_lock);
  */
 static DEFINE_MUTEX(kthread_affinity_mutex);
 
-/* A kthread that moves when it has enabled migration, waited for by a worker. */
-struct kthread_affinity_work {
-	struct work_struct		work;
-	struct task_struct		*task;
-	enum kthread_affinity_reason	reason;
-};
-
-/* Takes the lock of the registry. Any context. */
-unsigned long kthread_affinity_lock_irqsave(void)
-{
-	unsigned long flags;
-
-	raw_spin_lock_irqsave(&kthread_affinity_lock, flags);
-	return flags;
-}
-
-void kthread_affinity_unlock_irqrestore(unsigned long flags)
-{
-	raw_spin_unlock_irqrestore(&kthread_affinity_lock, flags);
-}
-
-/* Called with the lock of the registry. */
-struct task_struct *kthread_affinity_get_task(struct kthread_affinity *affinity)
-{
-	return get_task_struct(affinity->task);
-}
-
-/**
- * kthread_affinity_read_masks - Read the masks that say where kthreads may run
- * @confined: set to the CPUs that managed kthreads are confined to
- * @housekeeping: set to the housekeeping CPUs
- * @possible: set to the possible CPUs
- *
- * Any context.
- *
- * Return: whether kthread_cpus= confines managed kthreads.
+/*
+ * Sets what the registry has to know of the masks that say where kthreads may run.
+ * Returns whether kthread_cpus= confines managed kthreads. Any context.
  */
 bool kthread_affinity_read_masks(struct cpumask *confined,
 				 struct cpumask *housekeeping,
@@ -97,17 +59,22 @@ bool kthread_affinity_cpu_on_node(unsigned int cpu, int node)
 	return cpumask_test_cpu(cpu, cpumask_of_node(node));
 }
 
-/**
- * kthread_affinity_evaluate - Decide what the mask of a kthread is to be
- * @p: any kthread
- * @reason: why
- * @asked: the CPUs asked for, if that is the reason, or NULL
- * @result: set to the mask
- *
- * Called with the pi_lock of @p and the lock of its runqueue.
- *
- * Return: 0 if it is not decided here, 1 if @result is set, or -EINVAL if user
- * space must not have what it asks for.
+/*
+ * Whether the registry decides where a task may run, so that user space's choice
+ * outlasts the scheduler's fallback. The answer holds under the pi_lock of @p.
+ */
+bool kthread_affinity_is_managed(struct task_struct *p)
+{
+	/* Some kthreads set the latter flag themselves, as they have to stay. */
+	return p->flags & PF_KTHREAD && !(p->flags & PF_NO_SETAFFINITY) &&
+	       kthread_affinity_of(p) && READ_ONCE(kthread_affinity_of(p)->group);
+}
+
+/*
+ * Decides what the mask of a kthread is to be, for @reason, which may be that @asked
+ * is asked for. Called with its pi_lock and the lock of its runqueue. Returns 0 if
+ * that is not decided here, 1 with @result set, or -EINVAL if user space must not
+ * have what it asks for.
  */
 int kthread_affinity_evaluate(struct task_struct *p,
 			      enum kthread_affinity_reason reason,
@@ -117,15 +84,12 @@ int kthread_affinity_evaluate(struct task_struct *p,
 	struct kthread_affinity_wishes wishes = { .user = p->user_cpus_ptr };
 	int ret;
 
-	/* Otherwise this fails, and what was asked for before remains. */
-	if (reason == KTHREAD_AFFINITY_USER && affinity &&
-	    cpumask_intersects(asked, cpu_online_mask))
-		affinity->is_fallen = false;
-
-	/* Some set the flag themselves, as they have to stay where they are. */
-	if (!affinity || !READ_ONCE(affinity->group) || p->flags & PF_NO_SETAFFINITY)
+	if (!kthread_affinity_is_managed(p))
 		return 0;
 
+	/* Without these it fails, and what was asked for before remains. */
+	if (reason == KTHREAD_AFFINITY_USER && cpumask_intersects(asked, cpu_online_mask))
+		affinity->is_fallen = false;
 	if (reason == KTHREAD_AFFINITY_FALLBACK)
 		asked = cpu_dying_mask;
 
@@ -137,25 +101,6 @@ int kthread_affinity_evaluate(struct task_struct *p,
 	if (!ret && reason == KTHREAD_AFFINITY_FALLBACK)
 		affinity->is_fallen = true;
 	return ret;
-}
-
-/* Called by the scheduler when it is about to set a mask that was evaluated. */
-void kthread_affinity_trace(struct task_struct *p, const struct cpumask *mask,
-			    enum kthread_affinity_reason reason)
-{
-	trace_kthread_affinity(p, mask, reason);
-}
-
-/* Whether user space's choice for a kthread outlasts the scheduler's fallback. */
-bool kthread_affinity_is_managed(struct task_struct *p)
-{
-	struct kthread_affinity *affinity;
-
-	if (!(p->flags & PF_KTHREAD) || p->flags & PF_NO_SETAFFINITY)
-		return false;
-
-	affinity = kthread_affinity_of(p);
-	return affinity && READ_ONCE(affinity->group);
 }
 
 /*
@@ -188,39 +133,22 @@ void kthread_affinity_unregister(struct task_struct *p)
 /*
  * Called by kthreadd, and by a kthread that was woken for the first time. Without
  * kthread_cpus= it begins where kthreadd is, and moves to its node now, whatever
- * was set meanwhile, unless it has got a preference.
+ * was set meanwhile, unless it has got a preferred mask.
  */
 void kthread_affinity_start(void)
 {
 	if (!(current->flags & PF_NO_SETAFFINITY) &&
-	    !kthread_affinity_of(current)->is_preferred &&
+	    READ_ONCE(kthread_affinity_of(current)->group) <= 1 + nr_node_ids &&
 	    !kthread_cpus_confines(KTHREAD_CPUS_KTHREAD))
 		kthread_reset_cpus_allowed(current, KTHREAD_AFFINITY_CREATED, true);
 }
 
-/**
- * kthread_affinity_prefer - Set which CPUs a managed kthread prefers
- * @p: the kthread
- * @mask: the CPUs
- * @update: whether it must have a preference already, or no preferred mask
- *
- * Takes effect when the mask of @p is set next. May sleep.
- *
- * Return: 0, -EBUSY if it has a preferred mask, -EINVAL if it has no preference
- * to update or is not managed, or -ENOMEM; nothing has changed then.
- */
-int kthread_affinity_prefer(struct task_struct *p, const struct cpumask *mask,
-			    bool update)
-{
-	struct kthread_affinity *affinity = kthread_affinity_of(p);
-	int ret = -EINVAL;
-
-	if (affinity)
-		ret = kthread_registry_prefer(affinity, mask, update);
-	if (!ret)
-		affinity->is_preferred = true;
-	return ret;
-}
+/* A kthread that moves when it has enabled migration, waited for by a worker. */
+struct kthread_affinity_work {
+	struct work_struct		work;
+	struct task_struct		*task;
+	enum kthread_affinity_reason	reason;
+};
 
 static void kthread_affinity_work(struct work_struct *work)
 {
@@ -258,12 +186,7 @@ static void kthread_affinity_move(struct task_struct *p,
 	    kthread_reset_cpus_allowed(p, reason, false) != -EAGAIN)
 		return;
 
-	w = kmalloc_obj(*w);
-	if (!w) {
-		kthread_reset_cpus_allowed(p, reason, true);
-		return;
-	}
-
+	w = kmalloc_obj(*w, GFP_KERNEL | __GFP_NOFAIL);
 	INIT_WORK(&w->work, kthread_affinity_work);
 	w->task = get_task_struct(p);
 	w->reason = reason;
@@ -280,13 +203,10 @@ static void kthread_affinity_move(struct task_struct *p,
 	}
 }
 
-/**
- * kthread_affinity_change - Put kthreads where they belong after a change
- * @reason: what has changed, or is about to
- * @cpu: the CPU, if it is one that comes or goes
- *
- * When it returns, all managed kthreads have the mask that they are to have. One
- * that has disabled migration moves when it enables it. May sleep.
+/*
+ * Puts kthreads where they belong after a change of the masks, for @reason, which
+ * may be that @cpu comes or goes. When it returns, all managed kthreads have their
+ * mask, and one that has disabled migration moves when it enables it. May sleep.
  */
 void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int cpu)
 {
@@ -305,55 +225,39 @@ void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int c
 	}
 }
 
-/**
- * kthreads_update_housekeeping - Update kthreads affinity on cpuset change
- *
- * When cpuset changes a partition type to/from "isolated" or updates related
- * cpumasks, move the kthreads that are not where they belong then.
- *
- * Return: 0.
- */
+/* An isolated partition has come, gone or changed. */
 int kthreads_update_housekeeping(void)
 {
 	kthread_affinity_change(KTHREAD_AFFINITY_HOUSEKEEPING, 0);
 	return 0;
 }
 
-/* A CPU is active, or dying but still active: what else is confined. */
-static void kthread_cpus_hotplug(void)
-{
-	if (kthread_cpus_confines(KTHREAD_CPUS_WQ) && workqueue_update_kthread_cpus(NULL))
-		pr_warn("no memory to move unbound workqueues\n");
-}
-
-static int kthreads_active_cpu(unsigned int cpu)
-{
-	if (kthread_cpus_confines(KTHREAD_CPUS_KTHREAD))
-		kthread_affinity_change(KTHREAD_AFFINITY_ONLINE, cpu);
-	kthread_cpus_hotplug();
-	return 0;
-}
-
-/* Confined kthreads for which this was the last CPU get others. */
-static int kthreads_inactive_cpu(unsigned int cpu)
-{
-	kthread_affinity_change(KTHREAD_AFFINITY_OFFLINE, cpu);
-	kthread_cpus_hotplug();
-	return 0;
-}
-
-/* Where mainline does it, before cpusets look at the CPU; the scheduler does the rest. */
+/* Where mainline does it, before cpusets look at the CPU. */
 static int kthreads_online_cpu(unsigned int cpu)
 {
-	if (!kthread_cpus_confines(KTHREAD_CPUS_KTHREAD))
-		kthread_affinity_change(KTHREAD_AFFINITY_ONLINE, cpu);
+	kthread_affinity_change(KTHREAD_AFFINITY_ONLINE, cpu);
 	return 0;
 }
 
+/* If the CPU has never become active. */
 static int kthreads_offline_cpu(unsigned int cpu)
 {
 	kthread_affinity_change(KTHREAD_AFFINITY_OFFLINE, cpu);
 	return 0;
+}
+
+static int kthreads_active_cpu(unsigned int cpu)
+{
+	if (kthread_cpus_confines(KTHREAD_CPUS_WQ) && workqueue_update_kthread_cpus(NULL))
+		pr_warn("no memory to move unbound workqueues\n");
+	return 0;
+}
+
+/* Before the scheduler pushes away what runs there: confined kthreads get others. */
+static int kthreads_inactive_cpu(unsigned int cpu)
+{
+	kthread_affinity_change(KTHREAD_AFFINITY_OFFLINE, cpu);
+	return kthreads_active_cpu(cpu);
 }
 
 static int __init kthreads_init(void)

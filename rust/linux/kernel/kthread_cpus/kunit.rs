@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! KUnit tests of what needs the kernel: the parser against `bitmap_parselist()`, the decisions
-//! over the kernel's own CPU masks, and the registry with the kernel's own tables.
+//! over the kernel's own CPU masks, and the registry with the kernel's own vectors.
 
 use kernel::{
     bindings,
-    cpumask::CpumaskVar,
+    cpumask::{
+        self,
+        CpumaskVar, //
+    },
     prelude::*,
     str::{
         BStr,
@@ -25,12 +28,6 @@ use super::{
         self,
         Classes, //
     },
-    policy::{
-        self,
-        Cpus,
-        Level,
-        Verdict, //
-    },
     registry::{
         List,
         Outcome,
@@ -41,7 +38,6 @@ use super::{
         Thread,
         Wishes, //
     },
-    table::Table,
 };
 
 /// The widths that lists are parsed at: around the sizes of a word, and up to the largest mask.
@@ -381,11 +377,11 @@ impl<'a> Machine<'a> {
 
     /// Gives `fake` a preference, or another one.
     fn prefer(&mut self, fake: &'a Fake<'a>, mask: usize) -> Result<Result<(), Refusal>> {
-        let mut prealloc = Prealloc::new(Table::filled(mask, 1)?)?;
+        let mut prealloc = Prealloc::new(KVVec::from_elem(mask, 1, GFP_KERNEL)?)?;
 
         loop {
-            let done = match self.registry.prefer(fake, &mut prealloc) {
-                Err(Refusal::Taken) => self.registry.update(fake, &mut prealloc),
+            let done = match self.registry.prefer(fake, &mut prealloc, false) {
+                Err(Refusal::Taken) => self.registry.prefer(fake, &mut prealloc, true),
                 done => done,
             };
 
@@ -511,65 +507,45 @@ mod tests {
 
     #[test]
     fn levels_on_cpumasks() -> Result {
-        let mut allowed = cpus(0)?;
+        let allowed = cpus(0)?;
         let preferred = cpus(0b1100)?;
-        let all = cpus(0b1111)?;
 
-        // The confined, housekeeping and online CPUs, the level, and the allowed CPUs.
+        // The confined, housekeeping and online CPUs, and the allowed ones, `None` for all that are
+        // possible.
         let cases = [
-            (0b1111, 0b1111, 0b1111, Level::Preferred, 0b1100),
-            (0b1011, 0b0111, 0b1111, Level::Confined, 0b0011),
-            (0b1110, 0b1110, 0b0011, Level::Confined, 0b1110),
-            (0b1000, 0b0111, 0b0001, Level::Housekeeping, 0b0111),
-            (0b1000, 0b1100, 0b0011, Level::Possible, 0b1111),
+            (0b1111, 0b1111, 0b1111, Some(0b1100)),
+            (0b1011, 0b0111, 0b1111, Some(0b0011)),
+            (0b1110, 0b1110, 0b0011, Some(0b1110)),
+            (0b1000, 0b0111, 0b0001, Some(0b0111)),
+            (0b1000, 0b1100, 0b0011, None),
         ];
 
         // On fewer CPUs the cases mean something else.
         if kernel::cpu::nr_cpu_ids() < 4 {
             return Ok(());
         }
-        for (confined, housekeeping, online, level, expected) in cases {
-            let cpus_now = Cpus {
-                confined: &*cpus(confined)?,
-                housekeeping: &*cpus(housekeeping)?,
-                online: &*cpus(online)?,
-                possible: &*all,
+        for (confined, housekeeping, online, expected) in cases {
+            let (confined, housekeeping) = (cpus(confined)?, cpus(housekeeping)?);
+            let online = cpus(online)?;
+
+            // SAFETY: All of them are valid, and nobody else has them.
+            unsafe {
+                crate::kthread_cpus_effective(
+                    allowed.as_raw(),
+                    preferred.as_raw(),
+                    confined.as_raw(),
+                    housekeeping.as_raw(),
+                    online.as_raw(),
+                )
             };
+            let some = cpus(expected.unwrap_or(0))?;
+            let expected = match expected {
+                Some(_) => &*some,
+                None => cpumask::possible_mask(),
+            };
+            let mut more = cpus(0)?;
 
-            assert!(policy::effective(&mut *allowed, Some(&*preferred), &cpus_now) == level);
-            assert!(allowed.equal(&*cpus(expected)?));
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn verdicts_on_cpumasks() -> Result {
-        let mut scratch = cpus(0)?;
-
-        // The CPUs in the list, housekeeping and possible ones.
-        let cases = [
-            (0b0000, 0b0111, 0b0111, Verdict::Empty),
-            (0b1000, 0b0111, 0b0111, Verdict::NoHousekeeping),
-            (0b1001, 0b0111, 0b0111, Verdict::Obeyed { impossible: true }),
-            (
-                0b0101,
-                0b0110,
-                0b0111,
-                Verdict::Obeyed { impossible: false },
-            ),
-        ];
-
-        if kernel::cpu::nr_cpu_ids() < 4 {
-            return Ok(());
-        }
-        for (wanted, housekeeping, possible, verdict) in cases {
-            let judged = policy::judge(
-                &*cpus(wanted)?,
-                &*cpus(housekeeping)?,
-                &*cpus(possible)?,
-                &mut *scratch,
-            );
-            assert!(judged == verdict);
+            assert!(!more.andnot(&allowed, expected) && !more.andnot(expected, &allowed));
         }
         Ok(())
     }

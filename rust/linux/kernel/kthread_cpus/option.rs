@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The grammar of the boot option: `kthread_cpus=[flag,...]<cpu-list>`.
-//!
-//! Like [`cpulist`], this is pure, safe Rust on top of `core`.
 
-use super::cpulist::{
-    self,
-    Mask, //
-};
+use super::cpulist;
 
 /// A set of classes of work, each of which has a flag in the boot option.
 ///
@@ -36,23 +31,19 @@ impl Classes {
         ("irq", Self::IRQ),
     ];
 
-    const NONE: Self = Self(0);
     const ALL: Self = Self((1 << Self::FLAGS.len()) - 1);
 
     /// The classes of `bits`; those that stand for none are dropped.
-    #[inline]
     pub const fn from_bits(bits: u32) -> Self {
         Self(bits & Self::ALL.0)
     }
 
     /// The bits, one for each class.
-    #[inline]
     pub const fn bits(self) -> u32 {
         self.0
     }
 
     /// Whether it has every class of `other`.
-    #[inline]
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -61,13 +52,13 @@ impl Classes {
 /// The flags, separated by commas as in the boot option.
 impl core::fmt::Display for Classes {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let given = Self::FLAGS
-            .iter()
-            .filter(|(_, class)| self.contains(*class));
+        let mut comma = "";
 
-        for (i, (flag, _)) in given.enumerate() {
-            f.write_str(if i == 0 { "" } else { "," })?;
-            f.write_str(flag)?;
+        for &(flag, class) in Self::FLAGS {
+            if self.contains(class) {
+                write!(f, "{comma}{flag}")?;
+                comma = ",";
+            }
         }
         Ok(())
     }
@@ -93,8 +84,8 @@ pub enum Error {
 /// # Errors
 ///
 /// The first error in `value`, with `mask` as it was.
-pub fn parse(value: &[u8], mask: &mut Mask<'_>) -> Result<Classes, Error> {
-    let mut classes = Classes::NONE;
+pub fn parse(value: &[u8], mask: &mut cpulist::Mask<'_>) -> Result<Classes, Error> {
+    let mut set = 0;
     let mut at = 0;
 
     while let Some(rest) = value.get(at..) {
@@ -105,13 +96,10 @@ pub fn parse(value: &[u8], mask: &mut Mask<'_>) -> Result<Classes, Error> {
             break;
         }
 
-        let mut flags = Classes::FLAGS.iter();
-        let Some((_, class)) = flags.find(|(flag, _)| flag.as_bytes() == word) else {
-            return Err(Error::UnknownFlag(at));
-        };
-        classes.0 |= class.0;
+        let found = Classes::FLAGS.iter().find(|flag| flag.0.as_bytes() == word);
+        let &(_, class) = found.ok_or(Error::UnknownFlag(at))?;
+        set |= class.bits();
         at += word.len();
-
         match after {
             [] => break,
             [b',', ..] => at += 1,
@@ -119,17 +107,9 @@ pub fn parse(value: &[u8], mask: &mut Mask<'_>) -> Result<Classes, Error> {
         }
     }
 
-    let list = value.get(at..).unwrap_or(&[]);
-    cpulist::parse(list, mask).map_err(|error| {
-        Error::List(cpulist::Error {
-            offset: at + error.offset,
-            ..error
-        })
+    cpulist::parse(value.get(at..).unwrap_or(&[]), mask).map_err(|mut error| {
+        error.offset += at;
+        Error::List(error)
     })?;
-
-    Ok(if classes == Classes::NONE {
-        Classes::ALL
-    } else {
-        classes
-    })
+    Ok(if set == 0 { Classes::ALL } else { Classes(set) })
 }

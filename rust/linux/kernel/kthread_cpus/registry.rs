@@ -4,29 +4,25 @@
 //!
 //! Threads that prefer the same CPUs are in one group. What the masks of the system say is looked
 //! at once for each group; a thread is only touched when the CPUs of its group change, or when it
-//! is [displaced](Registry#displaced-threads).
+//! is [displaced or narrowed](Registry). What user space and cpusets ask for is not kept here:
+//! whoever sets the mask of a thread lends what the scheduler and the cpuset have, see [`Wishes`].
 //!
-//! What user space and cpusets ask for is not kept here. Whoever sets the mask of a thread lends
-//! what the scheduler and the cpuset have, see [`Wishes`].
-//!
-//! This is safe Rust over made-up threads as well as over the kernel's, without locks, and without
-//! side effects but for those of [`Thread`]. Nothing here allocates, apart from [`Registry::new()`]
-//! and [`Prealloc`], which are for before a lock is taken. A call takes a bounded time, apart from
-//! what depends on the words of a mask and, where a preference is looked up, on the number of
-//! groups.
+//! This is safe Rust over made-up threads as well as over the kernel's, without locks. Nothing here
+//! allocates, apart from [`Registry::new()`] and [`Prealloc`], which are for before a lock is taken.
+//! A call takes a bounded time, apart from what depends on the words of a mask and, where a
+//! preference is looked up, on the number of groups.
 //!
 //! CPU masks are slices of words, all of the same length.
 
-use super::{
-    policy::{
-        self,
-        CpuSet,
-        Cpus, //
-    },
-    table::{
-        NoMemory,
-        Table, //
-    },
+use kernel::{
+    alloc::AllocError,
+    prelude::*, //
+};
+
+use super::policy::{
+    self,
+    CpuSet,
+    Cpus, //
 };
 
 /// A thread, as far as the registry needs one. Copies are the same thread.
@@ -52,8 +48,13 @@ pub trait List {
     /// A list of none.
     const EMPTY: Self;
 
-    /// Whether there is no thread in the list.
-    fn is_empty(&self) -> bool;
+    /// Some thread of it, unless there is none.
+    fn first(&self) -> Option<Self::Thread>;
+
+    /// Whether it has no thread.
+    fn is_empty(&self) -> bool {
+        self.first().is_none()
+    }
 
     /// Adds `thread`, which is in no list.
     fn add(&mut self, thread: Self::Thread);
@@ -64,9 +65,6 @@ pub trait List {
     /// Takes `thread` out of the list that it is in, which has forgotten it.
     fn unlink(thread: Self::Thread);
 
-    /// Removes and returns some thread.
-    fn pop(&mut self) -> Option<Self::Thread>;
-
     /// Moves all threads of `other` here, in constant time.
     fn append(&mut self, other: &mut Self);
 }
@@ -76,12 +74,10 @@ pub trait List {
 pub enum Refusal {
     /// There is no room: call [`Prealloc::fill()`] and try again.
     Short,
-    /// The thread is not registered.
-    Unknown,
+    /// The thread is not registered, or has no preference that could be updated.
+    Unsuited,
     /// The thread has a mask as its preference already.
     Taken,
-    /// The thread has no preference that could be updated.
-    Indifferent,
 }
 
 /// Why the mask of a thread is about to be set.
@@ -126,9 +122,9 @@ pub enum Outcome {
 struct Group<L> {
     /// The CPUs that its threads prefer; without words if they prefer none, or if the group waits
     /// for a mask.
-    preferred: Table<usize>,
+    preferred: KVVec<usize>,
     /// Where its threads may run, as of `generation`.
-    allowed: Table<usize>,
+    allowed: KVVec<usize>,
     /// The [`Registry::generation`] for which it was refreshed last.
     generation: u32,
     /// Its threads that are where they may run, or are just being put there.
@@ -144,7 +140,7 @@ struct Group<L> {
 }
 
 impl<L: List> Group<L> {
-    fn new(preferred: Table<usize>, allowed: Table<usize>, generation: u32) -> Self {
+    fn new(preferred: KVVec<usize>, allowed: KVVec<usize>, generation: u32) -> Self {
         Self {
             preferred,
             allowed,
@@ -173,12 +169,12 @@ impl<L: List> Group<L> {
 ///
 /// It is made before a lock is taken, and freed with what is left in it after the lock was dropped.
 pub struct Prealloc<L> {
-    mask: Option<Table<usize>>,
-    allowed: Option<Table<usize>>,
-    groups: Table<Group<L>>,
-    order: Table<u32>,
+    mask: Option<KVVec<usize>>,
+    allowed: Option<KVVec<usize>>,
+    groups: Option<KVVec<Group<L>>>,
+    order: Option<KVVec<u32>>,
     /// The mask of a group that has no threads any more.
-    freed: Option<Table<usize>>,
+    freed: Option<KVVec<usize>>,
     /// For how many groups there was no room.
     short: usize,
 }
@@ -189,17 +185,16 @@ impl<L: List> Prealloc<L> {
         Self {
             mask: None,
             allowed: None,
-            groups: Table::new(),
-            order: Table::new(),
+            groups: None,
+            order: None,
             freed: None,
             short: 0,
         }
     }
 
-    /// What [`Registry::prefer()`] and [`Registry::update()`] need for the preference `mask`. May
-    /// sleep.
-    pub fn new(mask: Table<usize>) -> Result<Self, NoMemory> {
-        let allowed = Table::filled(0, mask.len())?;
+    /// What [`Registry::prefer()`] needs for the preference `mask`. May sleep.
+    pub fn new(mask: KVVec<usize>) -> Result<Self, AllocError> {
+        let allowed = no_cpus(mask.len())?;
 
         Ok(Self {
             mask: Some(mask),
@@ -209,57 +204,60 @@ impl<L: List> Prealloc<L> {
     }
 
     /// Gets what the call that returned [`Refusal::Short`] was short of. May sleep.
-    pub fn fill(&mut self) -> Result<(), NoMemory> {
+    pub fn fill(&mut self) -> Result<(), AllocError> {
         // With some more, so that the registry is not copied for every group.
         let grown = self.short + self.short / 4 + 8;
 
-        self.groups = Table::with_room(grown)?;
-        self.order = Table::with_room(grown)?;
+        self.groups = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
+        self.order = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
         Ok(())
     }
 }
 
 /// Sees to it that there is room in `table`, taking that of `spare` if need be.
-fn extend<T>(table: &mut Table<T>, spare: &mut Table<T>) -> bool {
-    if table.room() == 0 && spare.is_empty() && spare.room() > table.len() {
-        table.move_to(spare);
-        core::mem::swap(table, spare);
+fn extend<T>(table: &mut KVVec<T>, spare: &mut Option<KVVec<T>>) -> bool {
+    let is_full = table.len() == table.capacity();
+    let larger = spare
+        .as_mut()
+        .filter(|spare| is_full && spare.capacity() > table.len());
+
+    if let Some(larger) = larger {
+        for item in table.drain_all() {
+            let _ = larger.push_within_capacity(item);
+        }
+        core::mem::swap(table, larger);
     }
-    table.room() > 0
+    table.len() < table.capacity()
+}
+
+/// A mask of `words` words without a CPU. May sleep.
+fn no_cpus(words: usize) -> Result<KVVec<usize>, AllocError> {
+    KVVec::from_elem(0, words, GFP_KERNEL)
 }
 
 /// The masks of the system.
 pub struct Masks {
     /// The CPUs to which managed kthreads are confined.
-    pub confined: Table<usize>,
+    pub confined: KVVec<usize>,
     /// The housekeeping CPUs.
-    pub housekeeping: Table<usize>,
-    /// The CPUs that may run managed kthreads now: active, and not on their way down.
-    pub usable: Table<usize>,
+    pub housekeeping: KVVec<usize>,
+    /// The CPUs that may run managed kthreads now: online, and not on their way down.
+    pub usable: KVVec<usize>,
     /// The CPUs that may ever come online.
-    pub possible: Table<usize>,
+    pub possible: KVVec<usize>,
     /// Whether managed kthreads are confined. If not, others may set their masks as they like.
     pub is_confined: bool,
 }
 
 impl Masks {
-    fn new(words: usize) -> Result<Self, NoMemory> {
+    fn new(words: usize) -> Result<Self, AllocError> {
         Ok(Self {
-            confined: Table::filled(0, words)?,
-            housekeeping: Table::filled(0, words)?,
-            usable: Table::filled(0, words)?,
-            possible: Table::filled(0, words)?,
+            confined: no_cpus(words)?,
+            housekeeping: no_cpus(words)?,
+            usable: no_cpus(words)?,
+            possible: no_cpus(words)?,
             is_confined: false,
         })
-    }
-
-    fn cpus<'a>(&'a self, usable: &'a [usize]) -> Cpus<'a, [usize]> {
-        Cpus {
-            confined: &self.confined,
-            housekeeping: &self.housekeeping,
-            online: usable,
-            possible: &self.possible,
-        }
     }
 
     /// Sets `allowed` to where the threads of a group may run with this preference.
@@ -270,7 +268,14 @@ impl Masks {
         if self.is_confined {
             let preferred = (!preferred.is_empty()).then_some(preferred);
 
-            policy::effective(allowed, preferred, &self.cpus(usable));
+            let cpus = Cpus {
+                confined: &self.confined,
+                housekeeping: &self.housekeeping,
+                online: usable,
+                possible: &self.possible,
+            };
+
+            policy::effective(allowed, preferred, &cpus);
             return;
         }
 
@@ -312,35 +317,34 @@ impl Masks {
 /// last CPU although its group does not. So it is in the list of one usable CPU of its mask, and
 /// evaluated when that goes: it is not looked at when another CPU does.
 pub struct Registry<L: List> {
-    groups: Table<Group<L>>,
+    groups: KVVec<Group<L>>,
     /// The groups with a mask, in the order of their masks.
-    order: Table<u32>,
+    order: KVVec<u32>,
     /// The first group that waits for a mask.
     vacant: u32,
     nodes: usize,
     masks: Masks,
     /// Where threads may run that no preference has a say for.
-    common: Table<usize>,
+    common: KVVec<usize>,
     generation: u32,
-    /// The generation that everyone was, and that all displaced threads were last called in.
+    /// The generation that everyone was, that all displaced threads were, and that all narrowed
+    /// threads were last evaluated in.
     everyone: u32,
     recalled: u32,
-    /// That in which all narrowed threads were last evaluated.
     rechecked: u32,
     /// How many groups are stale, or have threads that are due.
     unsettled: usize,
     /// The narrowed threads, by the CPU that they depend on.
-    watches: Table<L>,
+    watches: KVVec<L>,
     /// Those of them that have to be evaluated.
     recheck: L,
     /// Whether a displaced thread may be narrowed as well.
     is_displaced_narrowed: bool,
     /// The CPUs that displaced threads wait for.
-    awaited: Table<usize>,
-    /// Whether some of them wait for any CPU.
-    any_awaited: bool,
-    scratch: Table<usize>,
-    scratch_common: Table<usize>,
+    awaited: KVVec<usize>,
+    scratch: KVVec<usize>,
+    scratch_common: KVVec<usize>,
+    scratch_usable: KVVec<usize>,
 }
 
 fn has(mask: &[usize], cpu: usize) -> bool {
@@ -357,7 +361,19 @@ fn put(mask: &mut [usize], cpu: usize, is_in: bool) {
     }
 }
 
-/// Adds the CPUs of `more` to `mask`.
+fn remove(mask: &mut [usize], less: &[usize]) {
+    for (word, less) in mask.iter_mut().zip(less) {
+        *word &= !less;
+    }
+}
+
+/// Whether some CPU is in all three.
+fn meet(a: &[usize], b: &[usize], c: &[usize]) -> bool {
+    let pairs = a.iter().zip(b).map(|(a, b)| a & b);
+
+    pairs.zip(c).any(|(word, c)| word & c != 0)
+}
+
 fn unite(mask: &mut [usize], more: &[usize]) {
     for (word, more) in mask.iter_mut().zip(more) {
         *word |= more;
@@ -370,31 +386,31 @@ impl<L: List> Registry<L> {
     /// A registry without a thread, for masks of `words` words and for the nodes below `nodes`.
     ///
     /// No CPU is in any mask, and no node has a CPU. May sleep.
-    pub fn new(nodes: usize, words: usize) -> Result<Self, NoMemory> {
-        let mut groups = Table::with_room(1 + nodes)?;
+    pub fn new(nodes: usize, words: usize) -> Result<Self, AllocError> {
+        let mut groups = KVVec::with_capacity(1 + nodes, GFP_KERNEL)?;
 
         // There is room for all of them.
-        let _ = groups.push(Group::new(Table::new(), Table::filled(0, words)?, 0));
+        let _ = groups.push_within_capacity(Group::new(KVVec::new(), no_cpus(words)?, 0));
         for _ in 0..nodes {
-            let (preferred, allowed) = (Table::filled(0, words)?, Table::filled(0, words)?);
+            let (preferred, allowed) = (no_cpus(words)?, no_cpus(words)?);
 
-            let _ = groups.push(Group::new(preferred, allowed, 0));
+            let _ = groups.push_within_capacity(Group::new(preferred, allowed, 0));
         }
 
         let cpus = words * usize::BITS as usize;
-        let mut watches = Table::with_room(cpus)?;
+        let mut watches = KVVec::with_capacity(cpus, GFP_KERNEL)?;
 
         for _ in 0..cpus {
-            let _ = watches.push(L::EMPTY);
+            let _ = watches.push_within_capacity(L::EMPTY);
         }
 
         Ok(Self {
             groups,
-            order: Table::new(),
+            order: KVVec::new(),
             vacant: 0,
             nodes,
             masks: Masks::new(words)?,
-            common: Table::filled(0, words)?,
+            common: no_cpus(words)?,
             generation: 0,
             everyone: 0,
             recalled: 0,
@@ -403,23 +419,16 @@ impl<L: List> Registry<L> {
             watches,
             recheck: L::EMPTY,
             is_displaced_narrowed: false,
-            awaited: Table::filled(0, words)?,
-            any_awaited: false,
-            scratch: Table::filled(0, words)?,
-            scratch_common: Table::filled(0, words)?,
+            awaited: no_cpus(words)?,
+            scratch: no_cpus(words)?,
+            scratch_common: no_cpus(words)?,
+            scratch_usable: no_cpus(words)?,
         })
     }
 
     /// The masks of the system.
     pub fn masks(&self) -> &Masks {
         &self.masks
-    }
-
-    /// Where `thread` may run if nobody asks for anything else, or nothing if it is not registered.
-    pub fn allowed(&mut self, thread: L::Thread) -> Option<&[usize]> {
-        let at = self.refreshed(thread)?;
-
-        self.groups.get(at).map(|group| &*group.allowed)
     }
 
     /// Whether all threads were handed out by [`Registry::next()`] that had to be evaluated.
@@ -441,14 +450,16 @@ impl<L: List> Registry<L> {
     }
 
     /// Registers `thread`, which is not registered, with the preference for the CPUs of `node`, or
-    /// with none.
-    pub fn register(&mut self, thread: L::Thread, node: Option<usize>) {
+    /// with none. Returns where it may run if nobody asks for anything else.
+    pub fn register(&mut self, thread: L::Thread, node: Option<usize>) -> &[usize] {
         let group = match node {
             Some(node) if node < self.nodes => Self::INDIFFERENT + 1 + node as u32,
             _ => Self::INDIFFERENT,
         };
 
         self.join(thread, group);
+        let group = self.groups.get(Self::index(thread));
+        group.map_or(&[], |group| &*group.allowed)
     }
 
     /// Forgets `thread`, if it is registered. What it may run on stays as it is.
@@ -461,33 +472,36 @@ impl<L: List> Registry<L> {
         }
     }
 
-    /// Gives `thread` the mask of `prealloc` as its preference, if it has none but that for a node.
+    /// Gives `thread` the mask of `prealloc` as its preference. It must have one already if `update`,
+    /// and otherwise none but that for a node.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unknown`], [`Refusal::Taken`], [`Refusal::Short`]. Nothing has changed then.
-    pub fn prefer(&mut self, thread: L::Thread, prealloc: &mut Prealloc<L>) -> Result<(), Refusal> {
-        if thread.group() == 0 {
-            return Err(Refusal::Unknown);
-        }
-        if self.has_mask(Self::index(thread)) {
-            return Err(Refusal::Taken);
-        }
-        self.transfer(thread, prealloc)
-    }
-
-    /// Changes the preference of `thread` to the mask of `prealloc`, if it has one.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Unknown`], [`Refusal::Indifferent`], [`Refusal::Short`]. Nothing has changed
-    /// then.
-    pub fn update(&mut self, thread: L::Thread, prealloc: &mut Prealloc<L>) -> Result<(), Refusal> {
+    /// [`Refusal::Unsuited`], [`Refusal::Taken`], [`Refusal::Short`]. Nothing has changed then.
+    pub fn prefer(
+        &mut self,
+        thread: L::Thread,
+        prealloc: &mut Prealloc<L>,
+        update: bool,
+    ) -> Result<(), Refusal> {
         match thread.group() {
-            0 => Err(Refusal::Unknown),
-            Self::INDIFFERENT => Err(Refusal::Indifferent),
-            _ => self.transfer(thread, prealloc),
+            0 => return Err(Refusal::Unsuited),
+            Self::INDIFFERENT if update => return Err(Refusal::Unsuited),
+            _ if !update && self.has_mask(Self::index(thread)) => return Err(Refusal::Taken),
+            _ => {}
         }
+
+        let wanted = prealloc.mask.as_deref().unwrap_or_default();
+        let group = match place_of(&self.groups, &self.order, wanted) {
+            Ok(place) => self.order.get(place).copied().unwrap_or_default(),
+            Err(place) => self.open(place, prealloc)?,
+        };
+
+        if group != thread.group() {
+            self.part(thread, prealloc);
+            self.join(thread, group);
+        }
+        Ok(())
     }
 
     /// Lets `with` set the masks, and begins a generation in which all threads are evaluated, as
@@ -507,7 +521,7 @@ impl<L: List> Registry<L> {
             put(&mut group.preferred, cpu, is_on(node));
         }
 
-        self.begin(self.any_awaited || has(&self.awaited, cpu));
+        self.begin(has(&self.awaited, cpu));
     }
 
     /// The CPU `cpu` must not be used any more. Begins a generation if threads are confined. Those
@@ -526,11 +540,9 @@ impl<L: List> Registry<L> {
 
     /// Begins a generation, in which all displaced threads are evaluated if `recall`.
     fn begin(&mut self, recall: bool) {
-        policy::effective(
-            &mut *self.scratch,
-            None,
-            &self.masks.cpus(&self.masks.usable),
-        );
+        let masks = &self.masks;
+
+        masks.allowed(&mut self.scratch, &[], false, &masks.usable);
         let moved = *self.scratch != *self.common;
         core::mem::swap(&mut self.scratch, &mut self.common);
 
@@ -539,7 +551,6 @@ impl<L: List> Registry<L> {
         if recall || moved {
             self.recalled = self.generation;
             self.awaited.fill(0);
-            self.any_awaited = false;
             self.is_displaced_narrowed = false;
         }
     }
@@ -591,46 +602,30 @@ impl<L: List> Registry<L> {
         }
     }
 
-    /// As [`Registry::refresh()`] for the group of `thread`, and returns where it is.
-    fn refreshed(&mut self, thread: L::Thread) -> Option<usize> {
-        let at = Self::index(thread);
-
-        self.groups.get(at)?;
-        self.refresh(at);
-        Some(at)
-    }
-
     /// Returns the next thread that has to be evaluated, if one is found in `groups` groups.
     ///
     /// `at`, which is 0 at first, is where to go on. `groups` is decremented by those that are
     /// done.
     pub fn next(&mut self, at: &mut usize, groups: &mut u32) -> Option<L::Thread> {
-        if let Some(thread) = self.recheck.pop() {
-            self.settle(thread);
-            return Some(thread);
-        }
-
-        while self.unsettled > 0 && *groups > 0 {
+        loop {
+            if let Some(thread) = self.recheck.first() {
+                self.settle(thread);
+                return Some(thread);
+            }
+            if self.unsettled == 0 || *groups == 0 {
+                return None;
+            }
             if *at >= self.groups.len() {
                 *at = 0;
             }
             self.refresh(*at);
-            if let Some(group) = self.groups.get_mut(*at) {
-                if let Some(thread) = group.due.pop() {
-                    group.settled.add(thread);
-                    if group.due.is_empty() {
-                        self.unsettled -= 1;
-                    }
-                    return Some(thread);
-                }
-            }
-            if !self.recheck.is_empty() {
-                return self.next(at, groups);
+            if let Some(thread) = self.groups.get(*at).and_then(|group| group.due.first()) {
+                self.settle(thread);
+                return Some(thread);
             }
             *at += 1;
             *groups -= 1;
         }
-        None
     }
 
     /// Decides what the mask of `thread` is to be, if `request` is made, and sets `result` to it if
@@ -653,59 +648,50 @@ impl<L: List> Registry<L> {
         wishes: Wishes<'_>,
         result: &mut [usize],
     ) -> Outcome {
-        let Some(at) = self.refreshed(thread) else {
-            return Outcome::AsAsked;
-        };
+        let at = Self::index(thread);
+
+        self.refresh(at);
         let (outcome, lost) = if self.masks.is_confined {
             self.evaluate_confined(at, request, wishes, result)
         } else {
             self.evaluate_free(at, request, wishes, result)
         };
 
+        let group = self.groups.get(at);
+        let is_narrowed =
+            self.masks.is_confined && group.is_some_and(|group| *group.allowed != *result);
+
         match outcome {
             _ if lost => {
-                if self.masks.is_confined && self.is_narrowed(at, result) {
-                    self.is_displaced_narrowed = true;
-                }
+                self.is_displaced_narrowed |= is_narrowed;
                 self.unlink(thread);
                 if let Some(group) = self.groups.get_mut(at) {
                     group.displaced.add(thread);
                 }
             }
-            Outcome::Allowed if self.masks.is_confined && self.is_narrowed(at, result) => {
-                self.watch(thread, result);
-            }
-            Outcome::Allowed if thread.watch() != 0 => {
-                self.unlink(thread);
+            Outcome::Allowed if is_narrowed => self.watch(thread, result),
+            Outcome::Allowed if thread.watch() != 0 || matches!(request, Request::Set(_)) => {
                 self.settle(thread);
             }
-            Outcome::AsAsked if self.is_obeyed(at, thread, request) => {
-                self.unlink(thread);
-                self.settle(thread);
-            }
+            Outcome::AsAsked if self.is_obeyed(thread, request, wishes) => self.settle(thread),
             _ => {}
         }
         outcome
     }
 
     /// Whether `thread`, which is not confined, gets what it asks for, and so waits for nothing.
-    fn is_obeyed(&self, at: usize, thread: L::Thread, request: Request<'_>) -> bool {
-        let (Request::Set(asked) | Request::User(asked)) = request else {
-            return false;
+    fn is_obeyed(&self, thread: L::Thread, request: Request<'_>, wishes: Wishes<'_>) -> bool {
+        let (asked, user) = match request {
+            Request::Set(asked) => (asked, wishes.user.filter(|user| user.intersects(asked))),
+            Request::User(asked) => (asked, None),
+            _ => return false,
         };
+        let group = self.groups.get(Self::index(thread));
 
-        asked.intersects(&self.masks.usable)
+        // As the scheduler narrows it.
+        meet(asked, user.unwrap_or(asked), &self.masks.usable)
             && thread.watch() == 0
-            && self
-                .groups
-                .get(at)
-                .is_some_and(|group| group.due.is_empty())
-    }
-
-    fn is_narrowed(&self, at: usize, mask: &[usize]) -> bool {
-        self.groups
-            .get(at)
-            .is_some_and(|group| *group.allowed != *mask)
+            && group.is_some_and(|group| group.due.is_empty())
     }
 
     /// Has `thread`, whose mask is to be `mask`, evaluated when a CPU goes that it depends on.
@@ -734,13 +720,10 @@ impl<L: List> Registry<L> {
         }
     }
 
-    /// Puts `thread`, which is in no list, among those of its group that are where they belong.
+    /// Puts `thread` among those of its group that are where they belong.
     fn settle(&mut self, thread: L::Thread) {
+        self.unlink(thread);
         if let Some(group) = self.groups.get_mut(Self::index(thread)) {
-            if thread.watch() != 0 {
-                group.narrowed -= 1;
-                thread.set_watch(0);
-            }
             group.settled.add(thread);
         }
     }
@@ -782,77 +765,59 @@ impl<L: List> Registry<L> {
         let Some(group) = self.groups.get(at) else {
             return (Outcome::AsAsked, false);
         };
-        let masks = &self.masks;
         let (first, second) = match request {
             Request::Reset | Request::Fallback(_) => (wishes.cpuset, wishes.user),
             Request::Set(asked) => (Some(asked), wishes.user),
             Request::User(asked) => (Some(asked), None),
         };
-        let mut own = &*group.allowed;
-        let mut any = &*self.common;
-        let mut dying = &[][..];
+        let (masks, awaited) = (&self.masks, &mut self.awaited);
+        let (mut own, mut any, mut usable) = (&*group.allowed, &*self.common, &*masks.usable);
         let mut lost = false;
 
-        if let Request::Fallback(cpus) = request {
-            let usable = &mut *result;
-
-            dying = cpus;
-            for (usable, (now, dying)) in usable.iter_mut().zip(masks.usable.iter().zip(cpus)) {
-                *usable = now & !dying;
-            }
+        if let Request::Fallback(dying) = request {
+            self.scratch_usable.assign(usable);
+            remove(&mut self.scratch_usable, dying);
+            usable = &self.scratch_usable;
             masks.allowed(&mut self.scratch, &group.preferred, is_node, usable);
             masks.allowed(&mut self.scratch_common, &[], false, usable);
-            own = &self.scratch;
-            any = &self.scratch_common;
+            (own, any) = (&self.scratch, &self.scratch_common);
             lost = *own != *group.allowed;
             if lost {
-                unite(&mut self.awaited, &group.allowed);
+                unite(awaited, &group.allowed);
             }
         }
-        let usable = |at: usize| {
-            let now = masks.usable.get(at).copied().unwrap_or(0);
 
-            now & !dying.get(at).copied().unwrap_or(0)
-        };
+        for (has_first, has_second) in [(true, true), (true, false), (false, true)] {
+            let (first, second) = (first.filter(|_| has_first), second.filter(|_| has_second));
 
-        let awaited = &mut self.awaited;
-        // Sets `result` to what the sets have in common, and tells whether that has a usable CPU.
-        let mut take = |base: &[usize], sets: [Option<&[usize]>; 2]| {
-            let (mut members, mut ready) = (0, 0);
-
-            for (at, (result, base)) in result.iter_mut().zip(base).enumerate() {
-                let word_of = |set: Option<&[usize]>, other| {
-                    set.map_or(other, |set| set.get(at).copied().unwrap_or(other))
-                };
-                let [first, second] = sets;
-                let mut word = *base & word_of(first, usize::MAX);
-
-                if second.is_some() {
-                    word &= word_of(second, 0) & !word_of(wishes.excluded, 0);
-                }
-                *result = word;
-                members |= word;
-                ready |= word & usable(at);
+            if first.is_some() != has_first || second.is_some() != has_second {
+                continue;
             }
-            if ready == 0 && members != 0 {
-                lost = true;
+            if !has_first && matches!(request, Request::User(_)) {
+                break;
+            }
+            for base in [own, any] {
+                result.assign(base);
+                if let Some(first) = first {
+                    result.retain(first);
+                }
+                if let Some(second) = second {
+                    result.retain(second);
+                    remove(result, wishes.excluded.unwrap_or_default());
+                }
+                if result.intersects(usable) {
+                    return (Outcome::Allowed, lost);
+                }
+                lost |= !result.empty();
                 unite(awaited, result);
             }
-            ready != 0
-        };
+        }
 
-        let found = (first.is_some()
-            && second.is_some()
-            && (take(own, [first, second]) || take(any, [first, second])))
-            || (first.is_some() && (take(own, [first, None]) || take(any, [first, None])));
-        if !found && matches!(request, Request::User(_)) {
+        if matches!(request, Request::User(_)) {
             // Nothing changes, so that it is displaced if it was.
             return (Outcome::Refused, false);
         }
-        if !found && !(second.is_some() && (take(own, [None, second]) || take(any, [None, second])))
-        {
-            result.assign(own);
-        }
+        result.assign(own);
         (Outcome::Allowed, lost)
     }
 
@@ -867,47 +832,63 @@ impl<L: List> Registry<L> {
         let Some(group) = self.groups.get(at) else {
             return (Outcome::AsAsked, false);
         };
-        let allowed = &*group.allowed;
-        let usable = &self.masks.usable;
+        let (allowed, usable) = (&*group.allowed, &*self.masks.usable);
         let has_preference = at > 0;
-        let mut lost = false;
-
-        let differs = match request {
-            // The cpuset brings its threads back itself.
-            Request::Fallback(_) if wishes.cpuset.is_some() && !has_preference => Some(false),
-            Request::Fallback(_) | Request::Reset => None,
-            Request::Set(asked) => Some(asked != allowed),
-            Request::User(asked) => Some(!asked.is_subset(allowed)),
-        };
-        if let Some(differs) = differs {
-            // Until a CPU comes online. Then mainline puts those with a preference back.
-            lost = has_preference && differs;
-            self.any_awaited |= lost;
-            return (Outcome::AsAsked, lost);
-        }
+        // Threads that have none are left to their cpuset.
+        let is_ours = has_preference || wishes.cpuset.is_none();
+        let user = wishes.user.unwrap_or(allowed);
 
         // Where it belongs, and where it is to come back to.
         result.assign(allowed);
-        if let Some(user) = wishes.user.filter(|user| user.intersects(allowed)) {
+        if user.intersects(allowed) {
             result.retain(user);
         }
-        if request != Request::Reset {
-            unite(&mut self.awaited, result);
-            self.any_awaited |= has_preference;
-            return (Outcome::AsAsked, true);
-        }
-        if !result.intersects(usable) {
-            lost = true;
-            unite(&mut self.awaited, result);
-            // Otherwise it stays where it is, as the scheduler refuses this.
-            if wishes.is_forgotten {
-                result.assign(allowed);
-                if !result.intersects(usable) {
+        let (outcome, lost) = match request {
+            Request::Reset => {
+                let lost = !result.intersects(usable);
+                // Of a node, mainline only knows the CPUs that are online.
+                let is_on_node = self.is_node(at) && allowed.is_subset(&group.preferred);
+
+                if lost && is_ours {
                     unite(&mut self.awaited, result);
+                    unite(&mut self.awaited, allowed);
                 }
+                // Otherwise it stays where it is, as the scheduler refuses this.
+                if lost && (wishes.is_forgotten || is_on_node) {
+                    result.assign(allowed);
+                }
+                return (Outcome::Allowed, lost && is_ours);
             }
+            Request::Fallback(_) => (Outcome::AsAsked, is_ours),
+            // The scheduler would have it go by what mainline has forgotten.
+            Request::Set(asked)
+                if wishes.is_forgotten
+                    && wishes.user.is_some()
+                    && asked.intersects(usable)
+                    && !meet(asked, user, usable) =>
+            {
+                unite(&mut self.awaited, result);
+                result.assign(asked);
+                (Outcome::Allowed, is_ours)
+            }
+            Request::Set(asked) => (Outcome::AsAsked, has_preference && asked != allowed),
+            // What its cpuset or a partition keeps from it is not forgotten, as `user_cpus_ptr`.
+            Request::User(asked) => {
+                let is_within = asked.is_subset(allowed)
+                    && wishes.cpuset.is_none()
+                    && !wishes.excluded.is_some_and(|cpus| cpus.intersects(allowed));
+
+                (Outcome::AsAsked, has_preference && !is_within)
+            }
+        };
+
+        if lost && has_preference {
+            // Whatever CPU comes online, mainline puts those back then.
+            self.awaited.fill(usize::MAX);
+        } else if lost {
+            unite(&mut self.awaited, result);
         }
-        (Outcome::Allowed, lost)
+        (outcome, lost)
     }
 
     /// Puts `thread`, which is in no group, into `group`.
@@ -929,39 +910,18 @@ impl<L: List> Registry<L> {
         let at = Self::index(thread);
 
         self.unlink(thread);
-        if !self.has_mask(at) || !self.groups.get(at).is_some_and(Group::is_unused) {
-            return;
-        }
-
-        let Self { groups, order, .. } = self;
-        let Some(group) = groups.get(at) else {
+        let unused = self.groups.get(at).filter(|group| group.is_unused());
+        let place = unused.map(|group| place_of(&self.groups, &self.order, &group.preferred));
+        let (true, Some(Ok(place))) = (self.has_mask(at), place) else {
             return;
         };
-        if let Ok(place) = place_of(groups, order, &group.preferred) {
-            order.remove(place);
-        }
-        if let Some(group) = groups.get_mut(at) {
+
+        let _ = self.order.remove(place);
+        if let Some(group) = self.groups.get_mut(at) {
             freed.freed = Some(core::mem::take(&mut group.preferred));
             group.vacant = self.vacant;
             self.vacant = thread.group();
         }
-    }
-
-    /// Moves `thread` from its group to that of the mask of `prealloc`.
-    fn transfer(&mut self, thread: L::Thread, prealloc: &mut Prealloc<L>) -> Result<(), Refusal> {
-        let Some(wanted) = &prealloc.mask else {
-            return Err(Refusal::Unknown);
-        };
-        let group = match place_of(&self.groups, &self.order, wanted) {
-            Ok(place) => self.order.get(place).copied().unwrap_or_default(),
-            Err(place) => self.open(place, prealloc)?,
-        };
-
-        if group != thread.group() {
-            self.part(thread, prealloc);
-            self.join(thread, group);
-        }
-        Ok(())
     }
 
     /// Opens a group for the mask of `prealloc`, which belongs at `place` in the order.
@@ -972,31 +932,26 @@ impl<L: List> Registry<L> {
             prealloc.short = self.groups.len() + 1;
             return Err(Refusal::Short);
         }
-        let mask = prealloc.mask.take().unwrap_or_default();
+        if self.vacant == 0 {
+            let allowed = prealloc.allowed.take().unwrap_or_default();
+            let group = Group::new(KVVec::new(), allowed, self.generation);
 
-        let number = match self.groups.get_mut((self.vacant as usize).wrapping_sub(1)) {
-            Some(group) => {
-                let number = core::mem::replace(&mut self.vacant, group.vacant);
+            // There is room for it, here as well as below.
+            let _ = self.groups.push_within_capacity(group);
+            self.vacant = self.groups.len() as u32;
+        }
 
-                // It is refreshed if it missed a change, and has to be either way.
-                if group.generation == self.generation {
-                    self.unsettled += 1;
-                    group.generation = group.generation.wrapping_sub(1);
-                }
-                group.preferred = mask;
-                number
-            }
-            None => {
-                let allowed = prealloc.allowed.take().unwrap_or_default();
-                let stale = self.generation.wrapping_sub(1);
-
-                // There is room for it, here as well as below.
-                let _ = self.groups.push(Group::new(mask, allowed, stale));
+        let number = self.vacant;
+        if let Some(group) = self.groups.get_mut((number as usize).wrapping_sub(1)) {
+            self.vacant = core::mem::take(&mut group.vacant);
+            group.preferred = prealloc.mask.take().unwrap_or_default();
+            // It is refreshed if it missed a change, and has to be either way.
+            if group.generation == self.generation {
                 self.unsettled += 1;
-                self.groups.len() as u32
+                group.generation = group.generation.wrapping_sub(1);
             }
-        };
-        let _ = self.order.insert(place, number);
+        }
+        let _ = self.order.insert_within_capacity(place, number);
         Ok(number)
     }
 }

@@ -1,15 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * The boot option kthread_cpus=, the file of this name that changes it at run
- * time, and what they are applied with. The decisions are made in Rust, see
- * kthread_cpus.rs.
- */
+/* The boot option kthread_cpus= and its files. The decisions are made in kthread_cpus.rs. */
 #include <linux/cleanup.h>
 #include <linux/cpu.h>
-#include <linux/cpumask.h>
 #include <linux/device.h>
-#include <linux/gfp.h>
-#include <linux/init.h>
 #include <linux/kthread_cpus.h>
 #include <linux/mutex.h>
 #include <linux/nodemask.h>
@@ -25,34 +18,25 @@
 
 /* The classes of work that are confined, as bits of enum kthread_cpus_class. */
 unsigned int kthread_cpus_classes __read_mostly;
-
 /* Those that the boot option has confined, which stay so. */
 static unsigned int kthread_cpus_boot_classes __ro_after_init;
-
 /* Those that can be confined, or confined to other CPUs, at run time. */
 #define KTHREAD_CPUS_RUNTIME	(KTHREAD_CPUS_KTHREAD | KTHREAD_CPUS_WQ | KTHREAD_CPUS_UMH)
 
 /* Serializes those that set the CPUs. Taken before cpu_hotplug_lock. */
 static DEFINE_MUTEX(kthread_cpus_mutex);
-
 /* One is cpu_kthread_mask, the other one will be the next. */
 static struct cpumask kthread_cpus_masks[2];
-
 /* After this grace period nobody uses the other one any more. */
 static struct rcu_gp_seq kthread_cpus_unused;
-
 /* What user tasks get that choose nothing else. Set at run time are only the others. */
-static cpumask_var_t kthread_cpus_of_init __ro_after_init;
+static struct cpumask kthread_cpus_of_init __ro_after_init;
 
 /* What the command line says. Its text stays where it is. */
 static char *kthread_cpus_value __initdata;
 static unsigned int kthread_cpus_times __initdata;
 
-/*
- * Only remembers the value. What it means depends on the masks of possible and
- * housekeeping CPUs, and these on other options, which may be further to the
- * right.
- */
+/* Only remembers the value: what it means depends on options further to the right. */
 static int __init kthread_cpus_setup(char *str)
 {
 	/* Registered without the "=", to catch the option without a value. */
@@ -67,33 +51,22 @@ static int __init kthread_cpus_setup(char *str)
 }
 __setup("kthread_cpus", kthread_cpus_setup);
 
-/**
- * kthread_cpus_init - Set cpu_kthread_mask, as the boot option says
- *
- * Called after housekeeping_init(), and before anything that may be confined.
- */
+/* Called after housekeeping_init(), and before anything that may be confined. */
 void __init kthread_cpus_init(void)
 {
 	/* There is one caller, and a cpumask may be too large for the stack. */
 	static struct cpumask confined __initdata, scratch __initdata;
+	const struct cpumask *housekeeping = housekeeping_cpumask(HK_TYPE_DOMAIN);
 	unsigned int cpu;
 
 	if (kthread_cpus_times)
 		kthread_cpus_boot_classes =
 			kthread_cpus_obey(kthread_cpus_value, kthread_cpus_times,
-					  &confined, &scratch,
-					  housekeeping_cpumask(HK_TYPE_DOMAIN));
+					  &confined, &scratch, housekeeping);
 	kthread_cpus_classes = kthread_cpus_boot_classes;
-	cpumask_copy(&kthread_cpus_masks[0],
-		     kthread_cpus_classes ? &confined : cpu_possible_mask);
-	__cpu_kthread_mask = &kthread_cpus_masks[0];
-
-	if (kthread_cpus_confines(KTHREAD_CPUS_INIT)) {
-		if (!alloc_cpumask_var(&kthread_cpus_of_init, GFP_KERNEL))
-			panic("kthread_cpus: no memory for the CPUs of PID 1\n");
-		cpumask_and(kthread_cpus_of_init, cpu_kthread_mask,
-			    housekeeping_cpumask(HK_TYPE_DOMAIN));
-	}
+	cpumask_copy(kthread_cpus_masks, kthread_cpus_classes ? &confined : cpu_possible_mask);
+	__cpu_kthread_mask = kthread_cpus_masks;
+	cpumask_and(&kthread_cpus_of_init, cpu_kthread_mask, housekeeping);
 
 	/* Nobody has created a kthread yet. */
 	if (kthread_registry_init(nr_node_ids))
@@ -114,85 +87,54 @@ static int __init kthread_cpus_present_init(void)
 }
 early_initcall(kthread_cpus_present_init);
 
-/**
- * kthread_cpus_affine - Confine a user task, if its class is confined
- * @p: the task
- * @class: the class of work that the task belongs to
- *
- * May sleep.
- *
- * Return: 0, also when there is nothing to confine, or -ENOMEM.
+/*
+ * Confines a user task, if its class is confined. Returns 0, also if there is nothing
+ * to confine, or -ENOMEM. May sleep.
  */
 int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class)
 {
-	cpumask_var_t allowed;
+	cpumask_var_t allowed __free(free_cpumask_var) = CPUMASK_VAR_NULL;
 
 	if (!kthread_cpus_confines(class))
 		return 0;
-
 	if (!alloc_cpumask_var(&allowed, GFP_KERNEL))
 		return -ENOMEM;
 
-	/*
-	 * User tasks go only where CPUs are active. Should the last of these go
-	 * away right now, then the task stays where it is, as it would if it had
-	 * been there before.
-	 */
 	scoped_guard(rcu)
 		kthread_cpus_effective(allowed, NULL, kthread_cpus_mask(class),
-				       housekeeping_cpumask(HK_TYPE_DOMAIN),
-				       cpu_active_mask);
+				       housekeeping_cpumask(HK_TYPE_DOMAIN), cpu_active_mask);
+	/* Should the last of these go away right now, then it stays where it is. */
 	set_cpus_allowed_ptr(p, allowed);
-	free_cpumask_var(allowed);
 	return 0;
 }
 
-/**
- * kthread_cpus_narrow - Leave out the CPUs that PID 1 is kept away from
- * @task: a user task that has not chosen any
- * @cpus: CPUs for it
- *
- * Changes nothing if none of the CPUs that would be left is active, or if @task is a
- * thread of io_uring for which other CPUs were chosen, which leaves no other trace.
- * May only be called if PID 1 is confined. Any context.
+/*
+ * Leaves out of @cpus those that PID 1 is kept away from, for a task that has not
+ * chosen any. Not if none that is active would be left, or if @task is a thread of
+ * io_uring for which other CPUs were chosen, which leaves no other trace. Only if
+ * PID 1 is confined. Any context.
  */
 void kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus)
 {
-	if (task->flags & PF_IO_WORKER &&
-	    !cpumask_subset(&task->cpus_mask, kthread_cpus_of_init))
+	const struct cpumask *own = &kthread_cpus_of_init;
+
+	if (task->flags & PF_IO_WORKER && !cpumask_subset(&task->cpus_mask, own))
 		return;
-	if (cpumask_first_and_and(cpus, kthread_cpus_of_init, cpu_active_mask) < nr_cpu_ids)
-		cpumask_and(cpus, cpus, kthread_cpus_of_init);
-}
-
-/*
- * Whoever reads cpu_kthread_mask sees the one or the other mask, but no mixture
- * of both, which may be empty.
- */
-static void kthread_cpus_publish(const struct cpumask *cpus)
-{
-	struct cpumask *next;
-
-	next = &kthread_cpus_masks[cpu_kthread_mask == &kthread_cpus_masks[0]];
-
-	cond_synchronize_rcu_full(&kthread_cpus_unused);
-	cpumask_copy(next, cpus);
-	/* Who gets the pointer also gets what it points to. */
-	smp_store_release(&__cpu_kthread_mask, next);
-	start_poll_synchronize_rcu_full(&kthread_cpus_unused);
+	if (cpumask_first_and_and(cpus, own, cpu_active_mask) < nr_cpu_ids)
+		cpumask_and(cpus, cpus, own);
 }
 
 /*
  * Confines the kernel's work to other CPUs, or no longer if there was no boot
- * option and these are all. Nothing fails once the workqueues, which need memory,
- * are confined. Called with kthread_cpus_mutex. Returns 1, or 0 if that is so
- * already, or an error.
+ * option and these are all. Returns 1, or 0 if that is so already, or an error.
  */
 static int kthread_cpus_apply(struct cpumask *cpus)
 {
 	unsigned int classes = kthread_cpus_boot_classes;
+	struct cpumask *next;
 	int ret;
 
+	guard(mutex)(&kthread_cpus_mutex);
 	guard(cpus_read_lock)();
 
 	/* The boot option has chosen, if there was one. */
@@ -205,76 +147,63 @@ static int kthread_cpus_apply(struct cpumask *cpus)
 
 	if (!classes && !cpumask_equal(cpus, cpu_possible_mask))
 		classes = KTHREAD_CPUS_RUNTIME;
-	scoped_guard(rcu) {
+	scoped_guard(rcu)
 		if (cpumask_first_and_and(cpus, cpu_active_mask,
 					  housekeeping_cpumask(HK_TYPE_DOMAIN)) >= nr_cpu_ids)
 			return -EINVAL;
-	}
-
 	if ((classes | kthread_cpus_classes) & KTHREAD_CPUS_WQ) {
 		ret = workqueue_update_kthread_cpus(classes ? cpus : cpu_none_mask);
 		if (ret)
 			return ret;
 	}
 
-	kthread_cpus_publish(cpus);
+	/* Readers see the one or the other mask, but no mixture of both. */
+	next = &kthread_cpus_masks[cpu_kthread_mask == kthread_cpus_masks];
+	cond_synchronize_rcu_full(&kthread_cpus_unused);
+	cpumask_copy(next, cpus);
+	/* Who gets the pointer also gets what it points to. */
+	smp_store_release(&__cpu_kthread_mask, next);
+	start_poll_synchronize_rcu_full(&kthread_cpus_unused);
 	WRITE_ONCE(kthread_cpus_classes, classes);
 	return 1;
-}
-
-static int kthread_cpus_set(struct cpumask *cpus)
-{
-	int ret;
-
-	scoped_guard(mutex, &kthread_cpus_mutex)
-		ret = kthread_cpus_apply(cpus);
-	if (ret > 0)
-		kthread_affinity_change(KTHREAD_AFFINITY_CONFINED, 0);
-	return min(ret, 0);
 }
 
 static ssize_t kthread_cpus_read(struct file *file, struct kobject *kobj,
 				 const struct bin_attribute *attr, char *buf,
 				 loff_t offset, size_t count)
 {
-	cpumask_var_t cpus;
-	ssize_t ret = -ENOMEM;
-	char *text;
+	cpumask_var_t cpus __free(free_cpumask_var) = CPUMASK_VAR_NULL;
+	char *text __free(kfree) = NULL;
 
 	if (!alloc_cpumask_var(&cpus, GFP_KERNEL))
 		return -ENOMEM;
-
 	scoped_guard(rcu)
 		cpumask_copy(cpus, cpu_kthread_mask);
 
 	/* cpumap_print_list_to_buf() has nothing for who reads byte by byte, as shells do. */
 	text = kasprintf(GFP_KERNEL, "%*pbl\n", cpumask_pr_args(cpus));
-	if (text)
-		ret = memory_read_from_buffer(buf, count, &offset, text, strlen(text));
-	kfree(text);
-	free_cpumask_var(cpus);
-	return ret;
+	if (!text)
+		return -ENOMEM;
+	return memory_read_from_buffer(buf, count, &offset, text, strlen(text));
 }
 
 static ssize_t kthread_cpus_write(struct file *file, struct kobject *kobj,
 				  const struct bin_attribute *attr, char *buf,
 				  loff_t offset, size_t count)
 {
-	cpumask_var_t cpus;
+	cpumask_var_t cpus __free(free_cpumask_var) = CPUMASK_VAR_NULL;
 	int ret;
 
 	/* A longer list comes in pieces, the first of which is no list by itself. */
 	if (count >= PAGE_SIZE)
 		return -E2BIG;
-
 	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
 		return -ENOMEM;
 
-	ret = kthread_cpus_parse(buf, count, cpus);
-	if (!ret)
-		ret = kthread_cpus_set(cpus);
-	free_cpumask_var(cpus);
-	return ret ?: count;
+	ret = kthread_cpus_parse(buf, count, cpus) ?: kthread_cpus_apply(cpus);
+	if (ret > 0)
+		kthread_affinity_change(KTHREAD_AFFINITY_CONFINED, 0);
+	return ret < 0 ? ret : count;
 }
 
 /* As a binary one, because the list of a large machine may be longer than a page. */
@@ -290,15 +219,11 @@ static DEVICE_ATTR_RO(kthread_cpus_classes);
 
 static int __init kthread_cpus_sysfs_init(void)
 {
-	struct device *dev = bus_get_dev_root(&cpu_subsys);
-	int ret;
+	struct device *dev __free(put_device) = bus_get_dev_root(&cpu_subsys);
 
 	if (!dev)
 		return -ENODEV;
-
-	ret = sysfs_create_bin_file(&dev->kobj, &kthread_cpus_attr) ?:
-	      device_create_file(dev, &dev_attr_kthread_cpus_classes);
-	put_device(dev);
-	return ret;
+	return sysfs_create_bin_file(&dev->kobj, &kthread_cpus_attr) ?:
+	       device_create_file(dev, &dev_attr_kthread_cpus_classes);
 }
 device_initcall(kthread_cpus_sysfs_init);

@@ -29,10 +29,22 @@ const LIMIT: f64 = 0.8;
 /// The same where C steps from group to group.
 const GROUPS: (&str, f64) = ("0-8191:1/2", 0.05);
 
-/// The same for lists that nobody writes: of nothing but separators or with many of these, which it
-/// costs something to skip several at a time, and with many regions of many digits, which are read
-/// twice.
-const UNUSUAL: f64 = 1.2;
+/// The same for lists that nobody writes: of nothing but separators or with many of these, which are
+/// skipped one by one, and with many regions of many digits, which are read twice.
+const UNUSUAL: f64 = 2.0;
+
+/// So many separators one after the other nobody writes.
+const MANY_SEPARATORS: usize = 7;
+
+/// Whether nobody writes that.
+fn is_unusual(text: &[u8]) -> bool {
+    let separates = |byte: &u8| b", \t\n\x0b\x0c\r\xa0".contains(byte);
+
+    text.iter().all(separates)
+        || text
+            .windows(MANY_SEPARATORS)
+            .any(|bytes| bytes.iter().all(separates))
+}
 
 /// So many random lists are measured as well.
 const RANDOM: usize = 1000;
@@ -174,10 +186,10 @@ fn tell(measured: &[(&Input, (u64, u64))], limit: f64, what: &str, all: bool) ->
 
     for (input, (c, rust)) in measured {
         let ratio = *rust as f64 / *c as f64;
-        let limit = if input.name == GROUPS.0 {
-            GROUPS.1
-        } else {
-            limit
+        let limit = match &input.name {
+            name if name == GROUPS.0 => GROUPS.1,
+            _ if is_unusual(&input.text) => UNUSUAL,
+            _ => limit,
         };
         let over = ratio > limit;
 
