@@ -36,8 +36,6 @@ from initramfs import Entry, appended
 from vm import Machine
 
 MACHINE = Machine()
-# The unpatched kernel is that of the benchmark.
-BENCH = vm.BUILD / "bench"
 # Nothing is isolated, and something is.
 COMMAND_LINES = ("", "isolcpus=6-7")
 # What one boot does; a guest that hangs does not take all of a long run with it.
@@ -662,8 +660,8 @@ def unpatched() -> Kernel:
     """Returns the unpatched kernel, which scripts/differential build makes."""
     return Kernel(
         "unpatched",
-        BENCH / "base" / vm.ARCHES["x86_64"].image,
-        BENCH / "kcload-base" / "initramfs-base.cpio",
+        vm.BENCH / vm.UNPATCHED / vm.ARCHES["x86_64"].image,
+        vm.BENCH / "kcload-base" / "initramfs-base.cpio",
     )
 
 
@@ -738,10 +736,11 @@ def run(
     *,
     accel: str = "auto",
     pool: ThreadPoolExecutor | None = None,
+    steps: Sequence[str] | None = None,
 ) -> Result:
-    """Makes the steps of a seed on both kernels and compares. A kernel is compared with itself
-    if there is no other: nothing at all may differ then."""
-    steps = Generator(seed).make(count)
+    """Makes the steps of a seed, or given ones, on both kernels and compares. A kernel is compared
+    with itself if there is no other: nothing at all may differ then."""
+    steps = steps or Generator(seed).make(count)
     pool = pool or ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1))
     told = [
         pool.submit(boot, kernel, words, steps, seed, accel=accel, turn=turn)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from facts import FLAGS
-from vm import BOOT_TIMEOUT, Machine
+from vm import BOOT_TIMEOUT, UNPATCHED, Machine
 
 # What the guest does by default, and what it does when it is to be seen at work.
 AT_WORK = "kcguest.do=umh,irqs,work,facts"
@@ -88,8 +88,8 @@ class Scenario:
 
     @property
     def reference(self) -> Boot:
-        """The same boot of a kernel without the option."""
-        config = "off" if self.config == "on" else self.config
+        """The same boot of the unpatched kernel."""
+        config = UNPATCHED if self.config == "on" else self.config
         return replace(self.plain, config=config)
 
 
@@ -219,10 +219,10 @@ CONTRADICTIONS = [
     ),
 ]
 
-# Without the option in the kernel nothing is changed, and the word is unknown.
+# The unpatched kernel does not know the word.
 NOT_BUILT = [
-    Scenario("not-built-absent", "", config="off"),
-    Scenario("not-built", "kthread_cpus=0-1", config="off", unknown=True),
+    Scenario("not-built-absent", "", config=UNPATCHED),
+    Scenario("not-built", "kthread_cpus=0-1", config=UNPATCHED, unknown=True),
 ]
 
 # The kernel with the lock and RCU checkers, and with cpumasks off the stack.

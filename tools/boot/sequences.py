@@ -13,7 +13,7 @@ from errno import EINVAL, EOVERFLOW, ERANGE
 
 from facts import FLAGS
 from scenarios import Boot
-from vm import BOOT_TIMEOUT, Machine
+from vm import BOOT_TIMEOUT, UNPATCHED, Machine
 
 # The trace begins before the first kernel thread; guest/steps.c depends on all of it.
 TRACE = (
@@ -55,9 +55,9 @@ class Sequence:
 
     @property
     def reference(self) -> Boot:
-        """The same steps on a kernel without the option: what bound kthreads do there."""
+        """The same steps on the unpatched kernel: what bound kthreads do there."""
         words = [word for word in self.words.split() if not word.startswith("kthread_cpus=")]
-        return self._boot("off", " ".join(words))
+        return self._boot(UNPATCHED, " ".join(words))
 
     def _boot(self, config: str, words: str) -> Boot:
         first = () if self.trace else ("notrace",)

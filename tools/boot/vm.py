@@ -35,6 +35,9 @@ from typing import Any, NoReturn
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 LOGS = BUILD / "logs"
+# The unpatched kernel, which scripts/differential and scripts/bench make in a tree of their own.
+UNPATCHED = "base"
+BENCH = BUILD / "bench"
 
 END_MARKER = b"@kc end count="
 KVM = Path("/dev/kvm")

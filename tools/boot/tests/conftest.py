@@ -48,10 +48,13 @@ class Boots:
 
     def image(self, config: str, arch: str = "x86_64") -> Path:
         """The kernel of a configuration."""
-        return self.out / config / vm.ARCHES[arch].image
+        out = vm.BENCH if config == vm.UNPATCHED else self.out
+        return out / config / vm.ARCHES[arch].image
 
     def archive(self, boot: Boot) -> Path:
         """The root file system of a guest; that with the module kcload is for one kernel."""
+        if boot.guest == "kcload" and boot.config == vm.UNPATCHED:
+            return vm.BENCH / "kcload-base" / "initramfs-base.cpio"
         if boot.guest == "kcload":
             return self.modules / f"initramfs-{boot.config}.cpio"
         return self.initrd.with_name(self.initrd.name.replace("initramfs", boot.guest, 1))
@@ -126,12 +129,23 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _make(guest: str, configs: list[str]) -> None:
     """Makes the root file system of a guest if it is older than its sources."""
-    command = ["scripts/kcload", *configs] if guest == "kcload" else ["scripts/initramfs", guest]
-    made = subprocess.run(
-        [str(vm.ROOT / command[0]), *command[1:]], capture_output=True, text=True, check=False
-    )
-    if made.returncode:
-        pytest.exit(f"{' '.join(command)} failed: {made.stderr.strip()}", returncode=3)
+    patched = [config for config in configs if config != vm.UNPATCHED]
+    commands = [["scripts/initramfs", guest]]
+    if guest == "kcload":
+        commands = [["scripts/kcload", *patched]] if patched else []
+        if patched != configs:
+            commands.append(["scripts/differential", "build"])
+    for command in commands:
+        made = subprocess.run(
+            [str(vm.ROOT / command[0]), *command[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
+            # Kernels are not built here.
+            env=os.environ | {"BUILD": "no"},
+        )
+        if made.returncode:
+            pytest.exit(f"{' '.join(command)} failed: {made.stderr.strip()}", returncode=3)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

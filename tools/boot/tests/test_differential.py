@@ -37,6 +37,57 @@ def test_as_unpatched(words: str, boots: Boots, guests: None) -> None:
     assert found.threads > 60
 
 
+# What once differed, as long runs have found it.
+KNOWN = (
+    # What the scheduler has given up does not count for what a cpuset asks.
+    "mkdir a",
+    "write a/cpuset.cpus 0-3",
+    "affinity oom_reaper 2",
+    "offline 2",
+    "attach oom_reaper a",
+    "attach oom_reaper @",
+    "online 2",
+    # Nor does it have a say in where a thread is, as long as that has a cpuset of its own.
+    "affinity khungtaskd 6",
+    "attach khungtaskd a",
+    "offline 6",
+    "mkdir b",
+    "write b/cpuset.cpus 4-5",
+    "write b/cpuset.cpus.partition isolated",
+    "online 6",
+    "write b/cpuset.cpus.partition member",
+    "attach khungtaskd @",
+    # Of what user space has given, a cpuset has kept something back.
+    "add pref:0-3 1",
+    "attach kcload-pref/0 a",
+    "write a/cpuset.cpus 0",
+    "affinity kcload-pref/0 0-3",
+    "offline 7",
+    "online 7",
+    # A node counts by its CPUs that are online.
+    "affinity kswapd1 0-5",
+    "offline 4",
+    "offline 5",
+    "offline 7",
+    "online 7",
+    "affinity kcompactd1 3-5",
+    "write b/cpuset.cpus 0-2",
+    "write b/cpuset.cpus.partition isolated",
+    "offline 6",
+    "offline 7",
+    "online 4",
+)
+
+
+def test_known_steps(boots: Boots, guests: None) -> None:
+    """Steps that once led to something else do not any more."""
+    base = differential.unpatched()
+    ours = differential.Kernel("on", boots.image("on"), boots.modules / "initramfs-on.cpio")
+    found = differential.run(base, ours, "", 0, 0, accel=boots.accel, pool=boots.pool, steps=KNOWN)
+    if found.failures:
+        pytest.fail("\n".join(differential.report(found)), pytrace=False)
+
+
 @pytest.fixture(scope="session")
 def guests() -> None:
     """The guests with the module; kernels are not built here."""

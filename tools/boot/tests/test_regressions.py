@@ -152,12 +152,14 @@ CONFINED = (
     *OTHERS_PARTITION,
     Row(f"write={KCLOAD}:add~fixed:5~1", 0, {"kcload-fixed/0": "5"}),
     Row("kcpus=2-3", 0, {**BACK, "kcload-fixed/0": "5"}),
-    # S8: CPU 2 comes up, but not so far that kthreads go there.
+    # S8: CPU 2 comes up, but not to the end. Kthreads may be there from kthreads:online on.
     Row("offline=3"),
     Row("offline=2", 0, EVERYWHERE),
-    Row("hotplug=2:sched:active", 0, EVERYWHERE),
-    Row("offline=5", 0, EVERYWHERE),
-    Row("online=5", 0, EVERYWHERE),
+    Row("hotplug=2:kthreads:online", 0, BACK),
+    Row("offline=5", 0, BACK),
+    Row("online=5", 0, BACK),
+    Row("hotplug=2:offline", 0, EVERYWHERE),
+    Row("hotplug=2:sched:active", 0, BACK),
     Row("hotplug=2:offline", 0, EVERYWHERE),
     Row("online=3", 0, BACK),
     Row("online=2", 0, BACK),

@@ -15,7 +15,7 @@ import pytest
 
 from facts import Facts, new_complaints
 from scenarios import Boot
-from vm import Machine
+from vm import UNPATCHED, Machine
 
 if TYPE_CHECKING:
     from conftest import Boots
@@ -39,7 +39,7 @@ def _boot(config: str, words: str, actions: str, machine: Machine = MACHINE) -> 
 
 # The longest boots of all go first.
 PAIRS = [
-    pytest.param(_boot("on", OPTION, actions), _boot("off", "", actions), id=name)
+    pytest.param(_boot("on", OPTION, actions), _boot(UNPATCHED, "", actions), id=name)
     for name, actions in (("test_cpuset_prs", PARTITIONS), ("cpu-on-off-test", ON_OFF))
 ]
 
@@ -57,7 +57,7 @@ WORKS = [
         ("checked", "kunit", "kunit.enable=0 kthread_cpus=2-3", 1),
     )
 ]
-NOT_BUILT = _boot("off", "", f"selftest:{OWN}")
+NOT_BUILT = _boot(UNPATCHED, "", f"selftest:{OWN}")
 # Where it cannot be run, and why.
 SKIPS = [
     pytest.param(NOT_BUILT, "the kernel has no /sys", id="not-built"),

@@ -14,7 +14,7 @@ import pytest
 
 from facts import CpuSet, Facts, Snapshot, Thread, format_cpus, new_complaints, parse_cpus
 from scenarios import Boot
-from vm import Machine
+from vm import UNPATCHED, Machine
 
 if TYPE_CHECKING:
     from conftest import Boots
@@ -63,7 +63,7 @@ CHANGED = boot(
 )
 
 OFF = boot(
-    "off",
+    UNPATCHED,
     "kthread_cpus=0-1",
     "tool:list~--json",
     "tool:check",
@@ -81,7 +81,7 @@ OFF = boot(
 )
 
 # Of what this machine always complains.
-REFERENCE = Boot("off", Machine(), "")
+REFERENCE = Boot(UNPATCHED, Machine(), "")
 
 BOOTS = {"on": ON, "changed": CHANGED, "off": OFF}
 EACH = pytest.mark.parametrize("machine", BOOTS.values(), ids=BOOTS)

@@ -250,13 +250,22 @@ impl Thread for &Fake<'_> {
 /// A list that is linked in one direction, and searched for what is forgotten.
 struct Chain<'a>(Option<&'a Fake<'a>>);
 
+impl<'a> Chain<'a> {
+    fn pop(&mut self) -> Option<&'a Fake<'a>> {
+        let thread = self.0?;
+
+        self.0 = thread.next.take();
+        Some(thread)
+    }
+}
+
 impl<'a> List for Chain<'a> {
     type Thread = &'a Fake<'a>;
 
     const EMPTY: Self = Self(None);
 
-    fn is_empty(&self) -> bool {
-        self.0.is_none()
+    fn first(&self) -> Option<&'a Fake<'a>> {
+        self.0
     }
 
     fn add(&mut self, thread: &'a Fake<'a>) {
@@ -275,13 +284,6 @@ impl<'a> List for Chain<'a> {
     }
 
     fn unlink(_: &'a Fake<'a>) {}
-
-    fn pop(&mut self) -> Option<&'a Fake<'a>> {
-        let thread = self.0?;
-
-        self.0 = thread.next.take();
-        Some(thread)
-    }
 
     fn append(&mut self, other: &mut Self) {
         while let Some(thread) = other.pop() {
