@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use crate::threads::Class;
+use crate::{cause::document, threads::Class};
 
 /// What is said after the help of the whole program.
 const AFTER: &str = "\
@@ -42,13 +42,13 @@ pub enum Command {
     Check(CheckArgs),
     /// Let kernel threads run on some CPUs only.
     Set(SetArgs),
-    /// Watch which kernel threads run where, and for how long. Needs root.
+    /// Watch which kernel threads run where, what else runs outside, why, and what moves it. Needs root.
     Watch(WatchArgs),
-    /// Write a page, with a heat map of what was watched, that any browser shows.
+    /// Write a page, with a heat map and the causes of what was watched, that any browser shows.
     Report(ReportArgs),
     /// Work out the boot options that keep some CPUs free of the kernel's work.
     Plan(PlanArgs),
-    /// Write the man pages and the shell completions into a directory.
+    /// Write the man pages, the shell completions and the table of causes into a directory.
     #[command(hide = true)]
     Generate(GenerateArgs),
 }
@@ -164,6 +164,15 @@ pub struct WatchArgs {
     /// Record what was seen in FILE, for report.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
+    /// Tell how those who woke, queued, armed or sent something came to do it: their callers.
+    #[arg(long)]
+    pub stack: bool,
+    /// Do not look at which threads run on the CPUs for kernel threads, which takes a part of them.
+    #[arg(long)]
+    pub outside_only: bool,
+    /// Keep the pages of the trace in FILE, as the kernel writes them.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub raw: Option<PathBuf>,
 }
 
 /// The arguments of `report`.
@@ -282,7 +291,8 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Writes the man pages into `man1/` and the completions into `completions/` of a directory.
+/// Writes the man pages into `man1/` and the completions into `completions/` of a directory, and the
+/// table of causes.
 ///
 /// # Errors
 ///
@@ -294,6 +304,7 @@ pub fn generate(args: &GenerateArgs) -> std::io::Result<()> {
 
     std::fs::create_dir_all(&man)?;
     std::fs::create_dir_all(&completions)?;
+    std::fs::write(args.directory.join("causes.rst"), document::document())?;
     clap_mangen::generate_to(command.clone(), &man)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish] {
         clap_complete::generate_to(shell, &mut command, "kthread-cpus", &completions)?;

@@ -3,11 +3,14 @@
 //! See, check and steer where the kernel's own work runs: the parts of the tool `kthread-cpus`.
 
 pub mod boot;
+pub mod cause;
 pub mod check;
 pub mod cli;
 pub mod cmdline;
 pub mod cpuset;
 pub mod error;
+pub mod events;
+pub mod format;
 pub mod heatmap;
 pub mod list;
 pub mod machine;
@@ -19,6 +22,8 @@ pub mod recording;
 pub mod report;
 pub mod ring;
 pub mod set;
+pub mod stream;
+pub mod symbols;
 pub mod sys;
 pub mod target;
 pub mod threads;

@@ -11,6 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cause::Account,
     check::{Outcome, Verdict},
     cpuset::CpuSet,
     error::{Error, Result},
@@ -117,6 +118,9 @@ pub struct Recording {
     pub settings: Vec<Setting>,
     /// The kernel threads, by number.
     pub threads: Vec<Thread>,
+    /// What ran on the CPUs outside, and why; older recordings have none.
+    #[serde(default)]
+    pub account: Account,
 }
 
 /// Kernel threads that ran outside.
@@ -197,6 +201,7 @@ impl Recording {
                 })
                 .collect(),
             threads,
+            account: Account::default(),
         }
     }
 

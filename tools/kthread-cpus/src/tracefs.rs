@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A tracing instance of our own, so that nobody else's tracing is disturbed.
+//! Tracing instances of our own, so that nobody else's tracing is disturbed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,22 +12,34 @@ use std::{
 use crate::{
     cpuset::CpuSet,
     error::{hint, Error, Result},
+    events::{self, Decoder},
     machine::Root,
-    ring::{PageLayout, SwitchLayout},
+    ring::PageLayout,
 };
 
 /// What the names of our instances begin with; the number of the process follows.
 const PREFIX: &str = "kthread-cpus.";
 
+/// The size of a large buffer of a CPU, in KiB; the kernel's default is 1,408.
+const LARGE_KIB: u64 = 4096;
+/// All large buffers of an instance have no more.
+const MOST_KIB: u64 = 64 << 10;
+
+/// The kernel's tracing, of which nothing is used yet.
+pub struct Tracefs {
+    directory: PathBuf,
+    /// The layout of its pages.
+    pub page: PageLayout,
+}
+
 /// A tracing instance, which is removed when this is dropped.
 pub struct Instance {
     directory: PathBuf,
     pipes: Vec<(u32, File)>,
+    /// The CPUs that it is to trace, if not all.
+    cpus: Option<CpuSet>,
     opened: CpuSet,
-    /// The layout of its pages.
-    pub page: PageLayout,
-    /// The layout of its events.
-    pub event: SwitchLayout,
+    page_size: usize,
 }
 
 /// Finds where tracefs is mounted.
@@ -87,7 +99,8 @@ fn read_at_once(path: &Path) -> io::Result<String> {
 fn remove_stale(root: &Root, instances: &Path) {
     for entry in fs::read_dir(instances).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let rest = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let pid = rest.and_then(|rest| rest.split('.').next());
         if pid.is_some_and(|pid| !root.path("proc").join(pid).exists()) {
             // If it cannot be removed, it does no harm to us.
             let _ = fs::remove_dir(entry.path());
@@ -95,17 +108,17 @@ fn remove_stale(root: &Root, instances: &Path) {
     }
 }
 
-impl Instance {
-    /// Makes an instance that records nothing yet.
+impl Tracefs {
+    /// Finds the kernel's tracing, and what its events look like.
     ///
     /// # Errors
     ///
-    /// When there is no tracefs, or it may not be used.
-    pub fn new(root: &Root) -> Result<Self> {
-        let tracefs = find(root)?;
-        let read = |name: &str| {
-            let path = tracefs.join(name);
-            read_at_once(&path).map_err(|error| {
+    /// When there is no tracefs, or it may not be read.
+    pub fn find(root: &Root) -> Result<(Self, Decoder)> {
+        let directory = find(root)?;
+        let path = |name: &str| directory.join("events").join(name);
+        let read = |path: &Path| {
+            read_at_once(path).map_err(|error| {
                 Error::new(format_args!(
                     "cannot read {}: {error}{}",
                     path.display(),
@@ -113,19 +126,46 @@ impl Instance {
                 ))
             })
         };
-        let unknown = |name: &str| {
+        let unknown = |path: &Path| {
             Error::new(format_args!(
                 "{} is not what the kernel writes; is it tracefs?",
-                tracefs.join(name).display()
+                path.display()
             ))
         };
-        let (header, format) = ("events/header_page", "events/sched/sched_switch/format");
-        let page = PageLayout::parse(&read(header)?).ok_or_else(|| unknown(header))?;
-        let event = SwitchLayout::parse(&read(format)?).ok_or_else(|| unknown(format))?;
-        let instances = tracefs.join("instances");
+        let header = path("header_page");
+        let page = PageLayout::parse(&read(&header)?).ok_or_else(|| unknown(&header))?;
+        let switch = path(events::SWITCH).join("format");
+        read(&switch)?;
+        let format = |name: &str| read_at_once(&path(name).join("format")).ok();
+        let vectors = fs::read_dir(path("irq_vectors")).into_iter().flatten();
+        let vectors: Vec<_> = vectors
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        let decoder = Decoder::new(&format, &vectors).ok_or_else(|| unknown(&switch))?;
 
-        remove_stale(root, &instances);
-        let directory = instances.join(format!("{PREFIX}{}", std::process::id()));
+        remove_stale(root, &directory.join("instances"));
+        Ok((Self { directory, page }, decoder))
+    }
+
+    /// Makes an instance that records nothing yet. What `name` adds tells it from others of this
+    /// process. It will record `events` on `cpus`, on all if there are none given; the callers of those
+    /// that are marked are recorded too.
+    ///
+    /// # Errors
+    ///
+    /// When it may not be made, or the kernel does not take a setting.
+    pub fn instance<'a>(
+        &self,
+        name: &str,
+        cpus: Option<&CpuSet>,
+        events: impl Iterator<Item = (&'a str, bool)>,
+    ) -> Result<Instance> {
+        let process = std::process::id();
+        let directory = self
+            .directory
+            .join("instances")
+            .join(format!("{PREFIX}{process}{name}"));
         fs::create_dir(&directory).map_err(|error| {
             Error::new(format_args!(
                 "cannot make {}: {error}{}",
@@ -133,31 +173,54 @@ impl Instance {
                 hint(&error)
             ))
         })?;
-        let instance = Self {
+        let instance = Instance {
             directory,
             pipes: Vec::new(),
+            cpus: cpus.cloned(),
             opened: CpuSet::new(),
-            page,
-            event,
+            page_size: self.page.size(),
         };
         let directory = &instance.directory;
         set(directory, "tracing_on", "0")?;
-        // The time of the system call clock_gettime(), so that begin and end can be told.
+        if let Some(cpus) = cpus {
+            set(directory, "tracing_cpumask", &cpus.to_mask())?;
+            // On a machine with few CPUs there is memory for a reader that is late. If there is not,
+            // the default will do.
+            if cpus.len() as u64 * LARGE_KIB <= MOST_KIB {
+                for cpu in cpus.iter() {
+                    let file = format!("per_cpu/cpu{cpu}/buffer_size_kb");
+                    let _ = set(directory, &file, &LARGE_KIB.to_string());
+                }
+            }
+        }
+        // The time of the system call clock_gettime(), so that begin and end can be told, and what
+        // different CPUs have done can be put in order.
         set(directory, "trace_clock", "mono")?;
         // It would cost something with each switch, and names are had from /proc. It is missing on
         // some kernels.
         let _ = set(directory, "options/record-cmd", "0");
-        set(directory, "events/sched/sched_switch/enable", "1")?;
+        for (event, stack) in events {
+            if stack {
+                set(directory, &format!("events/{event}/trigger"), "stacktrace")?;
+            }
+            set(directory, &format!("events/{event}/enable"), "1")?;
+        }
         Ok(instance)
     }
+}
 
+impl Instance {
     /// Opens the buffers of CPUs that have not been opened yet.
     ///
     /// # Errors
     ///
     /// When one cannot be opened.
     pub fn open(&mut self, cpus: &CpuSet) -> Result<()> {
-        for cpu in cpus.minus(&self.opened).iter() {
+        let wanted = self
+            .cpus
+            .as_ref()
+            .map_or_else(|| cpus.clone(), |own| own.and(cpus));
+        for cpu in wanted.minus(&self.opened).iter() {
             let path = self
                 .directory
                 .join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
@@ -189,7 +252,7 @@ impl Instance {
     ///
     /// When a buffer cannot be read.
     pub fn drain(&mut self, buffer: &mut Vec<u8>, mut found: impl FnMut(u32, &[u8])) -> Result<()> {
-        buffer.resize(self.page.size(), 0);
+        buffer.resize(self.page_size, 0);
         for (cpu, file) in &mut self.pipes {
             loop {
                 match file.read(buffer) {

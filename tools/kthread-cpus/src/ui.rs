@@ -9,7 +9,7 @@ use std::{
 
 use ratatui::{
     crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},
-    layout::{Constraint, Layout},
+    layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::{Line, Span},
     widgets::{Block, Cell, Paragraph, Row, Table},
@@ -17,8 +17,9 @@ use ratatui::{
 };
 
 use crate::{
+    cause::text::{culprit, role},
     error::{Error, Result},
-    output::duration,
+    output::{duration, Role},
     recording::Recording,
     watch::{lines, totals},
 };
@@ -26,8 +27,16 @@ use crate::{
 /// The terminal, which is as it was when this is dropped.
 pub struct Ui {
     terminal: DefaultTerminal,
+    view: View,
+}
+
+/// What is shown.
+#[derive(Clone, Copy, Debug, Default)]
+struct View {
     scroll: usize,
     only_outside: bool,
+    /// What ran outside and why, in place of the threads.
+    causes: bool,
 }
 
 fn fail(error: std::io::Error) -> Error {
@@ -45,8 +54,7 @@ impl Ui {
     pub fn new() -> Result<Self> {
         Ok(Self {
             terminal: ratatui::try_init().map_err(fail)?,
-            scroll: 0,
-            only_outside: false,
+            view: View::default(),
         })
     }
 
@@ -58,10 +66,10 @@ impl Ui {
     /// When the terminal cannot be used.
     pub fn show(&mut self, recording: &Recording, pause: Duration) -> Result<bool> {
         let begin = Instant::now();
-        let (scroll, only) = (self.scroll, self.only_outside);
+        let view = self.view;
 
         self.terminal
-            .draw(|frame| draw(frame, recording, scroll, only))
+            .draw(|frame| draw(frame, recording, view))
             .map_err(fail)?;
         loop {
             let left = pause.saturating_sub(begin.elapsed());
@@ -77,18 +85,27 @@ impl Ui {
                     continue;
                 }
                 let control = key.modifiers.contains(KeyModifiers::CONTROL);
+                let view = &mut self.view;
                 match key.code {
                     KeyCode::Char('q') | KeyCode::Esc => return Ok(true),
                     KeyCode::Char('c') if control => return Ok(true),
-                    KeyCode::Char('o') => self.only_outside ^= true,
-                    KeyCode::Up => self.scroll = self.scroll.saturating_sub(1),
-                    KeyCode::Down => self.scroll += 1,
-                    KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(20),
-                    KeyCode::PageDown => self.scroll += 20,
-                    KeyCode::Home => self.scroll = 0,
+                    KeyCode::Char('c') | KeyCode::Tab => {
+                        view.causes ^= true;
+                        view.scroll = 0;
+                    }
+                    KeyCode::Char('o') => view.only_outside ^= true,
+                    KeyCode::Up => view.scroll = view.scroll.saturating_sub(1),
+                    KeyCode::Down => view.scroll += 1,
+                    KeyCode::PageUp => view.scroll = view.scroll.saturating_sub(20),
+                    KeyCode::PageDown => view.scroll += 20,
+                    KeyCode::Home => view.scroll = 0,
                     _ => {}
                 }
-                self.scroll = self.scroll.min(recording.threads.len());
+                let lines = match view.causes {
+                    true => recording.account.causes.len(),
+                    false => recording.threads.len(),
+                };
+                view.scroll = view.scroll.min(lines);
             }
         }
     }
@@ -137,7 +154,7 @@ fn cpu_lines(recording: &Recording, width: u16) -> Vec<Line<'static>> {
         .collect()
 }
 
-fn draw(frame: &mut Frame<'_>, recording: &Recording, scroll: usize, only_outside: bool) {
+fn draw(frame: &mut Frame<'_>, recording: &Recording, view: View) {
     let area = frame.area();
     let cpus = cpu_lines(recording, area.width.saturating_sub(2));
     // Of thousands of CPUs, the first must do.
@@ -178,12 +195,27 @@ fn draw(frame: &mut Frame<'_>, recording: &Recording, scroll: usize, only_outsid
         middle,
     );
 
+    match view.causes {
+        true => draw_causes(frame, table, recording, view.scroll),
+        false => draw_threads(frame, table, recording, view),
+    }
+    frame.render_widget(
+        Line::styled(
+            "q end   c threads or causes   o only what ran outside   up/down scroll",
+            Modifier::DIM,
+        ),
+        foot,
+    );
+}
+
+/// The threads: where they ran, and for how long.
+fn draw_threads(frame: &mut Frame<'_>, area: Rect, recording: &Recording, view: View) {
     let lines = lines(recording);
     let rows = lines
         .iter()
-        .filter(|line| !only_outside || line.count_outside > 0)
-        .skip(scroll)
-        .take(usize::from(table.height))
+        .filter(|line| !view.only_outside || line.count_outside > 0)
+        .skip(view.scroll)
+        .take(usize::from(area.height))
         .map(|line| {
             let colour = match (line.count_outside > 0, line.thread.class.is_steered()) {
                 (true, true) => Color::Red,
@@ -218,14 +250,58 @@ fn draw(frame: &mut Frame<'_>, recording: &Recording, scroll: usize, only_outsid
     frame.render_widget(
         Table::new(rows, widths)
             .header(Row::new(heading).style(Style::new().add_modifier(Modifier::BOLD))),
-        table,
+        area,
     );
+}
+
+/// What ran outside: how often, for how long, who wanted it, and what moves it.
+fn draw_causes(frame: &mut Frame<'_>, area: Rect, recording: &Recording, scroll: usize) {
+    let causes = recording.account.causes.iter();
+    let rows = causes
+        .skip(scroll)
+        .take(usize::from(area.height))
+        .map(|cause| {
+            let colour = match role(cause.means) {
+                Role::Bad => Color::Red,
+                Role::Notable => Color::Yellow,
+                _ => Color::Reset,
+            };
+            let cells = [
+                cause.kind.to_string(),
+                cause.label(),
+                cause.places(),
+                cause.count.to_string(),
+                duration(cause.longest_ns),
+                duration(cause.ns),
+                culprit(cause),
+                cause.remedy.clone(),
+            ];
+            Row::new(cells.map(Cell::from)).style(Style::new().fg(colour))
+        });
+    let widths = [
+        Constraint::Length(7),
+        Constraint::Fill(3),
+        Constraint::Fill(1),
+        Constraint::Length(8),
+        Constraint::Length(9),
+        Constraint::Length(9),
+        Constraint::Fill(3),
+        Constraint::Fill(4),
+    ];
+    let heading = [
+        "KIND",
+        "WHAT",
+        "ON",
+        "TIMES",
+        "LONGEST",
+        "TIME",
+        "WANTED BY",
+        "WHAT MOVES IT",
+    ];
     frame.render_widget(
-        Line::styled(
-            "q end   o only what ran outside   up/down scroll",
-            Modifier::DIM,
-        ),
-        foot,
+        Table::new(rows, widths)
+            .header(Row::new(heading).style(Style::new().add_modifier(Modifier::BOLD))),
+        area,
     );
 }
 
@@ -233,6 +309,7 @@ fn draw(frame: &mut Frame<'_>, recording: &Recording, scroll: usize, only_outsid
 mod tests {
     use super::*;
     use crate::{
+        cause::{table::Means, Account, Cause, Kind, Origin},
         check::Verdict,
         recording::{Run, Thread},
         target::{Obeys, Source},
@@ -277,20 +354,55 @@ mod tests {
                     count: 2,
                 }],
             }],
+            account: Account {
+                causes: vec![Cause {
+                    kind: Kind::Work,
+                    name: "vmstat_update".to_owned(),
+                    detail: "mm_percpu_wq".to_owned(),
+                    count: 3,
+                    ns: 5,
+                    longest_ns: 2,
+                    longest_at: 1,
+                    longest_cpu: 3,
+                    cpus: Vec::new(),
+                    origins: vec![Origin {
+                        who: "kworker/0:1".to_owned(),
+                        pid: 7,
+                        cpu: 0,
+                        via: String::new(),
+                        count: 3,
+                        stack: Vec::new(),
+                    }],
+                    others: 0,
+                    why: String::new(),
+                    remedy: "nothing".to_owned(),
+                    means: Means::Nature,
+                }],
+                ..Account::default()
+            },
         };
 
+        let views = [false, true].map(|causes| View {
+            causes,
+            ..View::default()
+        });
         for (width, height) in [(1, 1), (20, 5), (200, 50)] {
-            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-            terminal
-                .draw(|frame| draw(frame, &recording, 0, false))
-                .unwrap();
+            let texts = views.map(|view| {
+                let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+                terminal
+                    .draw(|frame| draw(frame, &recording, view))
+                    .unwrap();
+                terminal.backend().to_string()
+            });
             if width == 200 {
-                let text = terminal.backend().to_string();
+                let [threads, causes] = texts;
                 assert!(
-                    text.contains("intrusions on CPUs 2-3: 2 by kernel threads"),
-                    "{text}"
+                    threads.contains("intrusions on CPUs 2-3: 2 by kernel threads"),
+                    "{threads}"
                 );
-                assert!(text.contains("rcu_preempt"), "{text}");
+                assert!(threads.contains("rcu_preempt"), "{threads}");
+                assert!(causes.contains("vmstat_update on mm_percpu_wq"), "{causes}");
+                assert!(causes.contains("kworker/0:1 (7) on CPU 0"), "{causes}");
             }
         }
     }

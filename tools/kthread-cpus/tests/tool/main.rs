@@ -10,5 +10,6 @@ mod plan;
 mod report;
 mod set;
 mod shapes;
+mod trace;
 mod verify;
 mod watch;

@@ -163,3 +163,110 @@ fn a_machine_with_thousands_of_threads_and_cpus() {
     assert_eq!((status, error.as_str()), (0, ""));
     assert!(tree.read("r.html").len() < 2 << 20);
 }
+
+/// A work item that ran on CPU 5, and what it was a part of.
+fn account(name: &str, ns: u64) -> Value {
+    json!({
+        "causes": [{
+            "kind": "work", "name": name, "detail": "events", "count": 4, "ns": ns, "longest_ns": 7,
+            "longest_at": 100, "longest_cpu": 5,
+            "cpus": [{"cpu": 5, "count": 4, "ns": ns, "longest_ns": 7}],
+            "origins": [{"who": "<b>", "pid": 9, "cpu": 0, "count": 3, "stack": ["queue_work_on", "x<y"]}],
+            "others": 1, "why": "It <was> queued.", "remedy": "move it & be glad", "means": "programs",
+        }],
+        "worst": [{"cpu": 5, "at": 500_000_000, "ns": 7, "parts": [{"cause": 0, "ns": 7}]}],
+        "noise": [{"cpu": 5, "count": 4, "ns": ns, "longest_ns": 7}],
+        "missing": ["this kernel does not tell <all>"], "own": 0,
+    })
+}
+
+#[test]
+fn causes_have_a_table_and_a_timeline() {
+    let tree = Tree::new("0-7");
+    let mut watched = recording("0-1");
+    watched["account"] = account("<work>", 2_000);
+    let file = write(&tree, "a.json", &watched);
+    let page = tree.path().join("r.html");
+    let (status, _, error) = tree.run(&["report", &file, "-o", page.to_str().unwrap()]);
+
+    assert_eq!((status, error.as_str()), (0, ""));
+    let page = tree.read("r.html");
+    for text in [
+        "&lt;work&gt; on events",
+        "CPU 5",
+        "It &lt;was&gt; queued.",
+        "move it &amp; be glad",
+        "<b>programs</b>",
+        "queued by &lt;b&gt; (9) on CPU 0, many more",
+        "3 × &lt;b&gt; (9) on CPU 0<pre>queue_work_on\nx&lt;y</pre>",
+        "1 × others",
+        "does not tell &lt;all&gt;",
+        "data-tip=\"7 ns on CPU 5, at 500.0 ms\nwork &lt;work&gt; on events: 7 ns\"",
+        "In all, 4 disturbances of 1 CPUs took 2.0 µs.",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn causes_are_compared() {
+    let tree = Tree::new("0-7");
+    let mut before = recording("0-1");
+    before["account"] = account("both", 2_000);
+    let gone = account("only_before", 50)["causes"][0].clone();
+    before["account"]["causes"]
+        .as_array_mut()
+        .unwrap()
+        .push(gone);
+    let mut after = recording("0-1");
+    after["account"] = account("both", 500);
+    let new = account("only_after", 50)["causes"][0].clone();
+    after["account"]["causes"].as_array_mut().unwrap().push(new);
+    let (before, after) = (
+        write(&tree, "a.json", &before),
+        write(&tree, "b.json", &after),
+    );
+    let page = tree.path().join("r.html");
+    let page = page.to_str().unwrap();
+    let (status, _, error) =
+        tree.run(&["report", "--before", &before, "--after", &after, "-o", page]);
+
+    assert_eq!((status, error.as_str()), (0, ""));
+    let page = tree.read("r.html");
+    let rows = page.split("<td class=\"what\">").skip(1);
+    let rows: Vec<_> = rows.map(|row| row.split("</tr>").next().unwrap()).collect();
+    assert_eq!(rows.len(), 3);
+    assert!(
+        rows[0].contains("both") && rows[0].contains("-75 %"),
+        "{}",
+        rows[0]
+    );
+    for (name, change) in [("only_before", ">gone<"), ("only_after", ">new<")] {
+        let row = rows.iter().find(|row| row.contains(name)).unwrap();
+        assert!(row.contains(change), "{row}");
+    }
+}
+
+#[test]
+fn an_account_may_be_wild() {
+    let tree = Tree::new("0-7");
+    let mut wild = recording("0-1");
+    wild["account"] = account("x", u64::MAX);
+    let account = &mut wild["account"];
+    account["worst"][0]["parts"] = json!([{"cause": 99, "ns": u64::MAX}]);
+    account["worst"][0]["at"] = json!(u64::MAX);
+    account["worst"][0]["cpu"] = json!(u32::MAX);
+    account["causes"][0]["cpus"][0]["cpu"] = json!(u32::MAX);
+    account["noise"] = json!([
+        {"cpu": 1, "count": u64::MAX, "ns": u64::MAX, "longest_ns": 0},
+        {"cpu": 1, "count": 1, "ns": 1, "longest_ns": 0},
+    ]);
+    let file = write(&tree, "a.json", &wild);
+    let page = tree.path().join("r.html");
+    let page = page.to_str().unwrap();
+
+    let (status, _, error) = tree.run(&["report", &file, "-o", page]);
+    assert_eq!((status, error.as_str()), (0, ""));
+    let args = ["report", "--before", &file, "--after", &file, "-o", page];
+    assert_eq!(tree.run(&args).0, 0);
+}

@@ -96,6 +96,8 @@ macro_rules! put {
     };
 }
 
+mod causes;
+
 /// The numbers that tell whether it holds.
 fn summary(page: &mut String, part: &Part<'_>) {
     let recording = part.recording;
@@ -592,6 +594,7 @@ fn render(title: &str, parts: &[Part<'_>]) -> String {
     section(&mut page, "What ran where", &mut |page, part| {
         heat_map(page, part, &names);
     });
+    causes::write(&mut page, parts, pair);
     section(&mut page, "Where it may run", &mut masks);
     section(&mut page, "The machine", &mut topology);
     section(&mut page, "Findings and advice", &mut findings);

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who wanted what will run: remembered from the event that wanted it until that which begins it.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
+
+use crate::{cause::engine::Key, events::Name};
+
+/// What somebody was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Context {
+    /// A task for itself.
+    Task,
+    /// A task, or nobody that is known, in the course of this.
+    In(Key),
+    /// An interrupt of which no more is known.
+    Hardirq,
+    /// A softirq of which no more is known.
+    Softirq,
+}
+
+/// Who wanted something.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// The name of the task.
+    pub who: Name,
+    /// Its number; 0 when there is none.
+    pub pid: u32,
+    /// Where it was.
+    pub cpu: u32,
+    /// What it was doing.
+    pub context: Context,
+    /// Its callers.
+    pub stack: Option<Arc<[u64]>>,
+}
+
+/// How many are remembered, at least.
+const GENERATION: usize = 1 << 14;
+
+/// A map that forgets the oldest entries when there are too many: many a timer is armed and never
+/// expires.
+#[derive(Debug)]
+pub struct Memory<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+}
+
+impl<K, V> Default for Memory<K, V> {
+    fn default() -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+        }
+    }
+}
+
+impl<K: Eq + Hash, V> Memory<K, V> {
+    /// Remembers something.
+    pub fn insert(&mut self, key: K, value: V) {
+        if self.young.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
+    }
+
+    /// Returns what is remembered.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    /// Returns what is remembered, and forgets it.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let old = self.old.remove(key);
+
+        self.young.remove(key).or(old)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let mut memory = Memory::default();
+
+        for key in 0..3 * GENERATION {
+            memory.insert(key, key);
+        }
+        memory.insert(3 * GENERATION - 1, 7);
+        assert_eq!(memory.get(&0), None);
+        assert_eq!(memory.remove(&(3 * GENERATION - 1)), Some(7));
+        assert_eq!(memory.get(&(3 * GENERATION - 1)), None);
+        assert!(memory.young.len() + memory.old.len() <= 2 * GENERATION);
+    }
+}

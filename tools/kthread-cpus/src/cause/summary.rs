@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From what was added up to what is told: names in place of addresses, and what is of one kind
+//! together.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
+
+use crate::{
+    cause::{
+        engine::{Engine, Key, Tally, Took},
+        origin::{Context, Source},
+        table, Account, Cause, Disturbance, Kind, Noise, Origin, Part, Share,
+    },
+    events::{Decoder, Name},
+    machine::Root,
+    recording::Thread,
+    symbols::Symbols,
+    threads::{self, family, Class},
+};
+
+/// As many origins of a cause are told.
+const MOST_ORIGINS: usize = 8;
+
+/// What names need to be told.
+pub struct Words<'a> {
+    /// The words of the events.
+    pub decoder: &'a Decoder,
+    /// The functions.
+    pub symbols: &'a mut Symbols,
+    /// Where they are looked up.
+    pub root: &'a Root,
+    /// The kernel threads.
+    pub threads: &'a [Thread],
+    /// The CPUs for kernel threads, as a list.
+    pub list: String,
+}
+
+/// What tells a cause from others.
+type Label = (Kind, String, String);
+
+impl Key {
+    /// Returns the function that it calls.
+    fn function(&self) -> Option<u64> {
+        match *self {
+            Self::Work { function, .. }
+            | Self::Timer(function)
+            | Self::Call(function)
+            | Self::Nmi(function) => Some(function),
+            Self::Thread(_) | Self::Softirq(_) | Self::Irq(..) | Self::Vector(_) => None,
+        }
+    }
+}
+
+impl Words<'_> {
+    fn word(&self, name: Name) -> String {
+        self.decoder.names.word(name).to_owned()
+    }
+
+    /// Returns the thread with this index as it is called, those together of which there is one for
+    /// each CPU.
+    fn thread(&self, index: usize) -> (String, Class) {
+        match self.threads.get(index) {
+            Some(thread) => (
+                match thread.class {
+                    Class::PerCpu | Class::Workqueue => family(&thread.name),
+                    _ => thread.name.clone(),
+                },
+                thread.class,
+            ),
+            None => ("?".to_owned(), Class::Bound),
+        }
+    }
+
+    fn label(&self, key: Key) -> Label {
+        match key {
+            Key::Thread(index) => (Kind::Thread, self.thread(index).0, String::new()),
+            Key::Work {
+                function,
+                queue,
+                bound,
+            } => {
+                let queue = self.word(queue);
+                let unbound = if bound { "" } else { " (unbound)" };
+                (
+                    Kind::Work,
+                    self.symbols.show(function),
+                    format!("{queue}{unbound}"),
+                )
+            }
+            Key::Softirq(number) => {
+                let mut names = self.decoder.softirqs.iter();
+                let found = names.find(|(known, _)| *known == number);
+                let name = found.map_or_else(|| number.to_string(), |(_, name)| name.clone());
+                (Kind::Softirq, name, String::new())
+            }
+            Key::Timer(function) => (Kind::Timer, self.symbols.show(function), String::new()),
+            Key::Irq(number, name) => (Kind::Irq, number.to_string(), self.word(name)),
+            Key::Vector(name) => (Kind::Vector, self.word(name), String::new()),
+            Key::Call(function) => (Kind::Call, self.symbols.show(function), String::new()),
+            Key::Nmi(function) => (Kind::Nmi, self.symbols.show(function), String::new()),
+        }
+    }
+
+    /// Returns why it may be there, and what moves it.
+    fn advice(&self, key: Key) -> (&'static table::Row, Option<u64>) {
+        match key {
+            Key::Thread(index) => {
+                let (name, class) = self.thread(index);
+                let irq = threads::irq_number(&name).map(u64::from);
+                (table::of_thread(&name, class), irq)
+            }
+            Key::Work {
+                function,
+                queue,
+                bound,
+            } => {
+                let queue = self.decoder.names.word(queue);
+                let row = table::of_work(&self.symbols.show(function), queue, bound);
+                (row, None)
+            }
+            Key::Irq(number, name) => {
+                let name = self.decoder.names.word(name);
+                (table::of(Kind::Irq, name, ""), Some(number))
+            }
+            key => {
+                let (kind, name, detail) = self.label(key);
+                (table::of(kind, &name, &detail), None)
+            }
+        }
+    }
+
+    fn origin(&self, source: &Source, count: u64) -> Origin {
+        let via = match source.context {
+            Context::Task => String::new(),
+            Context::In(key) => {
+                let (kind, name, detail) = self.label(key);
+                match (kind, detail.as_str()) {
+                    (Kind::Work, detail) => format!("work {name} on {detail}"),
+                    (kind, "") => format!("{kind} {name}"),
+                    (kind, detail) => format!("{kind} {name} {detail}"),
+                }
+            }
+            Context::Hardirq => "an interrupt".to_owned(),
+            Context::Softirq => "a softirq".to_owned(),
+        };
+        let frames = source.stack.iter().flat_map(|stack| stack.iter());
+        let names = frames.map(|&address| self.symbols.show(address));
+
+        Origin {
+            who: match source.pid {
+                0 => String::new(),
+                _ => self.word(source.who),
+            },
+            pid: source.pid,
+            cpu: source.cpu,
+            via,
+            count,
+            stack: trim(names.collect(), source.context != Context::Task),
+        }
+    }
+}
+
+/// Cuts a stack to what tells something: not how it was traced, and not what an interrupt interrupted.
+fn trim(mut stack: Vec<String>, interrupt: bool) -> Vec<String> {
+    let hooks = ["trace_event_", "__traceiter_", "__do_trace_", "0x"];
+    let tracing = |name: &String| hooks.iter().any(|hook| name.starts_with(hook));
+    let begin = stack.iter().take_while(|name| tracing(name)).count();
+    stack.drain(..begin);
+    if interrupt {
+        // As x86 and arm64 call where an interrupt comes in.
+        let entry = ["asm_", "el1", "el0", "call_on_irq_stack"];
+        let is_entry = |name: &String| entry.iter().any(|prefix| name.starts_with(prefix));
+        if let Some(at) = stack.iter().position(is_entry) {
+            stack.truncate(at + 1);
+        }
+    }
+    stack
+}
+
+/// What is known of a label, of all its keys together.
+struct Group<'a> {
+    key: Key,
+    cpus: BTreeMap<u32, Took>,
+    sources: HashMap<&'a Source, u64>,
+    others: u64,
+}
+
+impl<'a> Group<'a> {
+    fn new(key: Key) -> Self {
+        Self {
+            key,
+            cpus: BTreeMap::new(),
+            sources: HashMap::new(),
+            others: 0,
+        }
+    }
+
+    fn add(&mut self, tally: &'a Tally) {
+        for (cpu, took) in &tally.cpus {
+            self.cpus.entry(*cpu).or_default().merge(took);
+        }
+        for (source, count) in &tally.sources {
+            *self.sources.entry(source).or_default() += count;
+        }
+        self.others += tally.others;
+    }
+
+    fn cause(self, label: Label, begin: u64, words: &Words<'_>) -> Cause {
+        let (kind, name, detail) = label;
+        let (row, irq) = words.advice(self.key);
+        let mut all = Took::default();
+        let mut longest_cpu = 0;
+        for (cpu, took) in &self.cpus {
+            if all.count == 0 || took.longest_ns > all.longest_ns {
+                longest_cpu = *cpu;
+            }
+            all.merge(took);
+        }
+        // Several may have the same name.
+        let mut origins: BTreeMap<_, Origin> = BTreeMap::new();
+        for (source, count) in self.sources {
+            let origin = words.origin(source, count);
+            let key = (
+                origin.pid,
+                origin.cpu,
+                origin.via.clone(),
+                origin.who.clone(),
+                origin.stack.clone(),
+            );
+            match origins.get_mut(&key) {
+                Some(known) => known.count = known.count.saturating_add(count),
+                None => {
+                    origins.insert(key, origin);
+                }
+            }
+        }
+        let mut origins: Vec<_> = origins.into_values().collect();
+        origins.sort_by_key(|origin| Reverse(origin.count));
+        let rest = origins.iter().skip(MOST_ORIGINS).map(|origin| origin.count);
+        let others = self.others + rest.sum::<u64>();
+        origins.truncate(MOST_ORIGINS);
+
+        Cause {
+            kind,
+            name,
+            detail,
+            count: all.count,
+            ns: all.ns,
+            longest_ns: all.longest_ns,
+            longest_at: all.longest_at.saturating_sub(begin),
+            longest_cpu,
+            cpus: self
+                .cpus
+                .into_iter()
+                .map(|(cpu, took)| Share {
+                    cpu,
+                    count: took.count,
+                    ns: took.ns,
+                    longest_ns: took.longest_ns,
+                })
+                .collect(),
+            origins,
+            others,
+            why: row.why.to_owned(),
+            remedy: row.remedy(irq, &words.list),
+            means: row.means,
+        }
+    }
+}
+
+/// Returns what is to be told of what has been added up since `begin`.
+pub fn account(engine: &Engine, begin: u64, words: &mut Words<'_>) -> Account {
+    let parts = engine
+        .disturbances
+        .worst
+        .iter()
+        .flat_map(|worst| &worst.parts);
+    let keys = engine.tallies.keys().chain(parts.map(|part| &part.0));
+    let mut addresses: BTreeSet<_> = keys.filter_map(Key::function).collect();
+    for source in engine
+        .tallies
+        .values()
+        .flat_map(|tally| tally.sources.keys())
+    {
+        if let Context::In(key) = source.context {
+            addresses.extend(key.function());
+        }
+        addresses.extend(source.stack.iter().flat_map(|stack| stack.iter()));
+    }
+    words.symbols.resolve(words.root, addresses);
+
+    let mut groups: BTreeMap<Label, Group<'_>> = BTreeMap::new();
+    for (key, tally) in &engine.tallies {
+        let group = groups.entry(words.label(*key));
+        group.or_insert_with(|| Group::new(*key)).add(tally);
+    }
+    let mut causes: Vec<_> = groups
+        .into_iter()
+        .map(|(label, group)| group.cause(label, begin, words))
+        .collect();
+    causes.sort_by_key(|cause| Reverse((cause.ns, cause.count)));
+
+    let index: HashMap<_, _> = causes
+        .iter()
+        .enumerate()
+        .map(|(index, cause)| ((cause.kind, &*cause.name, &*cause.detail), index))
+        .collect();
+    let mut worst: Vec<_> = engine
+        .disturbances
+        .worst
+        .iter()
+        .map(|interval| {
+            let mut parts: Vec<Part> = Vec::new();
+            for &(key, ns) in &interval.parts {
+                let (kind, name, detail) = words.label(key);
+                // What has not ended yet is no cause yet.
+                let Some(&cause) = index.get(&(kind, &*name, &*detail)) else {
+                    continue;
+                };
+                match parts.iter_mut().find(|part| part.cause == cause) {
+                    Some(part) => part.ns = part.ns.saturating_add(ns),
+                    None => parts.push(Part { cause, ns }),
+                }
+            }
+            Disturbance {
+                cpu: interval.cpu,
+                at: interval.begin.saturating_sub(begin),
+                ns: interval.ns,
+                parts,
+            }
+        })
+        .collect();
+    worst.sort_by_key(|worst| (Reverse(worst.ns), worst.at));
+    let noise = engine
+        .disturbances
+        .noise()
+        .into_iter()
+        .map(|(cpu, took)| Noise {
+            cpu,
+            count: took.count,
+            ns: took.ns,
+            longest_ns: took.longest_ns,
+        });
+
+    let mut missing = words.decoder.missing.clone();
+    if words.symbols.are_hidden() {
+        missing.push(
+            "this kernel does not tell the names of its functions: sysctl kernel.kptr_restrict=0 shows them"
+                .to_owned(),
+        );
+    }
+
+    Account {
+        noise: noise.collect(),
+        missing,
+        own: engine.own,
+        causes,
+        worst,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_are_cut() {
+        let stack = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let whole = stack(&[
+            "trace_event_raw_event_softirq",
+            "__do_trace_softirq_raise",
+            "raise_softirq",
+            "tick_nohz_handler",
+            "asm_sysvec_apic_timer_interrupt",
+            "vfs_write",
+        ]);
+
+        assert_eq!(
+            trim(whole.clone(), true),
+            [
+                "raise_softirq",
+                "tick_nohz_handler",
+                "asm_sysvec_apic_timer_interrupt"
+            ]
+        );
+        assert_eq!(trim(whole, false).last().unwrap(), "vfs_write");
+        assert!(trim(stack(&["0x1"]), true).is_empty());
+    }
+}
