@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * kcload: kernel threads on demand, for the boot scenarios and the benchmark.
- * Work for workqueues is in work.c, and the two parsers of CPU lists in parse.c.
+ * Work for workqueues is in work.c, the two parsers of CPU lists in parse.c, and
+ * the time that a lock is held in lock.c.
  *
  * One line written to /proc/kcload is one command, which has ended when the
  * write returns; a read gives the results of the last one as KEY=VALUE words.
@@ -30,13 +31,15 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/string.h>
+#include <uapi/linux/sched/types.h>
 
 #include "kcload.h"
 
 #define LINE_MAX_LENGTH	512
 #define RESULT_SIZE	4096
-#define COUNT_MAX	30000
+#define COUNT_MAX	32768
 #define ROUNDS_MAX	1000000
+#define PAUSE_US_MAX	1000000
 /* So that what is woken gets to run, and does not fill a trace. */
 #define WAKE_PAUSE_US	1000
 #define STORM_WORKERS	4
@@ -421,22 +424,27 @@ static int compare_u64(const void *a, const void *b)
 static int cmd_crs(char *args, struct kind *kind, struct cpumask *scratch)
 {
 	struct completion ran;
-	unsigned int rounds, i;
+	unsigned int rounds, pause_us = 0, i;
 	u64 *cost, sum = 0;
 	int ret = 0;
 
 	if (parse_kind(strsep(&args, " "), kind) ||
-	    parse_number(strsep(&args, " "), ROUNDS_MAX, &rounds) || !rounds || args)
-		return fail(-EINVAL, "use: crs unbound|node:N|pref:LIST|prefs:M|bound:CPU ROUNDS");
+	    parse_number(strsep(&args, " "), ROUNDS_MAX, &rounds) || !rounds ||
+	    (args && parse_number(args, PAUSE_US_MAX, &pause_us)))
+		return fail(-EINVAL, "use: crs unbound|node:N|pref:LIST|prefs:M|bound:CPU ROUNDS [PAUSE]");
 	cost = kvcalloc(rounds, sizeof(*cost), GFP_KERNEL);
 	if (!cost)
 		return fail(-ENOMEM, "no memory for the figures");
 
 	init_completion(&ran);
 	for (i = 0; i < rounds; i++) {
-		u64 start = ktime_get_ns();
-		struct task_struct *task = create(kind, i, scratch, sleeper, &ran);
+		struct task_struct *task;
+		u64 start;
 
+		if (pause_us)
+			usleep_range(pause_us, pause_us);
+		start = ktime_get_ns();
+		task = create(kind, i, scratch, sleeper, &ran);
 		if (IS_ERR(task)) {
 			ret = fail(PTR_ERR(task), "cannot create a thread");
 			goto out;
@@ -455,6 +463,19 @@ static int cmd_crs(char *args, struct kind *kind, struct cpumask *scratch)
 out:
 	kvfree(cost);
 	return ret;
+}
+
+/* --- idle ---------------------------------------------------------------- */
+
+/* Of the process that has written the command. */
+static int cmd_idle(char *args, struct kind *kind, struct cpumask *scratch)
+{
+	static const struct sched_attr idle = { .sched_policy = SCHED_IDLE };
+
+	if (args)
+		return fail(-EINVAL, "use: idle");
+	seq_buf_printf(&result, "idle=1\n");
+	return sched_setattr_nocheck(current, &idle);
 }
 
 /* --- twice and update ---------------------------------------------------- */
@@ -550,6 +571,7 @@ static int cmd_leak(char *args, struct kind *kind, struct cpumask *scratch)
 
 enum storm_count {
 	STORM_CREATED,
+	STORM_PINNED,
 	STORM_BOUND,
 	STORM_PREFERRED,
 	STORM_ON_NODE,
@@ -568,6 +590,7 @@ enum storm_count {
 
 static const char * const storm_names[STORM_COUNTS] = {
 	[STORM_CREATED] = "created",
+	[STORM_PINNED] = "pinned",
 	[STORM_BOUND] = "bound",
 	[STORM_PREFERRED] = "preferred",
 	[STORM_ON_NODE] = "on_node",
@@ -598,6 +621,7 @@ struct slot {
 	bool bound;
 	bool preferred;		/* has a mask */
 	bool on_node;
+	bool pinned;		/* sleeps with migration disabled */
 	bool leave;
 };
 
@@ -606,6 +630,7 @@ struct storm_worker {
 	struct completion done;
 	struct rnd_state random;
 	unsigned long until;
+	bool pins;		/* some threads sleep with migration disabled */
 	unsigned int id;
 	cpumask_var_t mask;
 	struct slot slots[STORM_SLOTS];
@@ -616,8 +641,15 @@ struct storm_worker {
 static int storm_thread(void *data)
 {
 	struct slot *slot = data;
+	const bool pinned = slot->pinned;
+	int ret;
 
-	return sleep_until(&slot->leave);
+	if (pinned)
+		migrate_disable();
+	ret = sleep_until(&slot->leave);
+	if (pinned)
+		migrate_enable();
+	return ret;
 }
 
 static unsigned int storm_random(struct storm_worker *worker, unsigned int below)
@@ -641,7 +673,7 @@ static void storm_create(struct storm_worker *worker, struct slot *slot)
 {
 	int node = NUMA_NO_NODE;
 
-	*slot = (struct slot){};
+	*slot = (struct slot){ .pinned = worker->pins && !storm_random(worker, 4) };
 	if (!storm_random(worker, 3)) {
 		node = first_online_node;
 		slot->on_node = true;
@@ -657,6 +689,7 @@ static void storm_create(struct storm_worker *worker, struct slot *slot)
 	get_task_struct(slot->task);
 	slot->state = SLOT_UNBORN;
 	worker->counts[STORM_CREATED]++;
+	worker->counts[STORM_PINNED] += slot->pinned;
 }
 
 static void storm_stop(struct storm_worker *worker, struct slot *slot)
@@ -769,7 +802,9 @@ static void storm_live(struct storm_worker *worker, struct slot *slot)
 		break;
 	case 2:
 	case 3:
-		storm_update(worker, slot);
+		/* That would wait until it moves, and so until it is woken here. */
+		if (!slot->pinned)
+			storm_update(worker, slot);
 		break;
 	case 4:
 		wake_up_process(slot->task);
@@ -845,11 +880,14 @@ static int cmd_storm(char *args, struct kind *kind, struct cpumask *scratch)
 {
 	struct storm_worker *workers, *worker;
 	unsigned int seconds, seed, i;
+	bool pinned;
 	int ret = 0;
 
 	if (parse_number(strsep(&args, " "), STORM_SECONDS_MAX, &seconds) || !seconds ||
-	    parse_number(strsep(&args, " "), UINT_MAX, &seed) || args)
-		return fail(-EINVAL, "use: storm SECONDS SEED");
+	    parse_number(strsep(&args, " "), UINT_MAX, &seed) ||
+	    (args && strcmp(args, "pinned")))
+		return fail(-EINVAL, "use: storm SECONDS SEED [pinned]");
+	pinned = args;
 	workers = kcalloc(STORM_WORKERS, sizeof(*workers), GFP_KERNEL);
 	if (!workers)
 		return fail(-ENOMEM, "no memory for the workers");
@@ -859,6 +897,7 @@ static int cmd_storm(char *args, struct kind *kind, struct cpumask *scratch)
 		init_completion(&worker->done);
 		worker->id = i;
 		worker->until = jiffies + seconds * HZ;
+		worker->pins = pinned;
 		prandom_seed_state(&worker->random, ((u64)seed << 8) + i);
 		if (!zalloc_cpumask_var(&worker->mask, GFP_KERNEL)) {
 			ret = -ENOMEM;
@@ -897,6 +936,7 @@ static const struct {
 	{ "del", cmd_del },
 	{ "wake", cmd_wake },
 	{ "crs", cmd_crs },
+	{ "idle", cmd_idle },
 	{ "storm", cmd_storm },
 	{ "twice", cmd_twice },
 	{ "update", cmd_update },
@@ -915,7 +955,7 @@ static int run_command(char *line)
 		if (!strcmp(name, commands[i].name))
 			break;
 	if (i == ARRAY_SIZE(commands))
-		return fail(-EINVAL, "no such command; there are: add del wake crs storm twice update leak");
+		return fail(-EINVAL, "no such command; there are: add del wake crs idle storm twice update leak");
 
 	if (!zalloc_cpumask_var(&kind.mask, GFP_KERNEL))
 		return fail(-ENOMEM, "no memory for a mask");
@@ -946,6 +986,9 @@ static int __init kcload_init(void)
 	ret = kcparse_init();
 	if (ret)
 		goto no_parse;
+	ret = kclock_init();
+	if (ret)
+		goto no_lock;
 	seq_buf_init(&result, result_text, sizeof(result_text));
 	ret = command_file_create(&kcload_file) ? 0 : -ENOMEM;
 	if (ret)
@@ -953,6 +996,8 @@ static int __init kcload_init(void)
 	return 0;
 
 no_file:
+	kclock_exit();
+no_lock:
 	kcparse_exit();
 no_parse:
 	kcwork_exit();
@@ -963,6 +1008,7 @@ static void __exit kcload_exit(void)
 {
 	command_file_remove(&kcload_file);
 	stop_loads(0, NULL);
+	kclock_exit();
 	kcparse_exit();
 	kcwork_exit();
 }

@@ -1234,7 +1234,7 @@ static int child_count;
 static struct shared {
 	volatile bool stopping;
 	unsigned int hotplug, partitions, workqueues, work, kthreads, bound, parked, stopped,
-		placed, helpers, modules;
+		placed, hogs, helpers, modules;
 } *shared;
 
 /* Starts a child on @cpus (0: anywhere) that calls @function with @value. */
@@ -1540,24 +1540,39 @@ static int torture_hotplug(unsigned int value)
 	return error;
 }
 
+/* Partitions of every type, and one in one that is none itself: a remote one. */
 static int torture_partition(unsigned int value)
 {
-	int error = mkdir(CGROUP "/torture", 0755) ? errno : 0;
+	static const char *const types[] = { "isolated", "root", "member" };
+	static const char *const groups[] = { "/torture", "/torture/inner" };
+	char path[128];
+	int error = mkdir(CGROUP "/torture", 0755) ||
+		    write_file(CGROUP "/torture/cgroup.subtree_control", "+cpuset") ||
+		    mkdir(CGROUP "/torture/inner", 0755) ? errno : 0;
 
 	seed(value, 2);
 	while (!error && !shared->stopping) {
 		/* Not the first CPU, so that there are always some left. */
 		const cpus_t cpus = random_cpus() & ~1ull;
+		const char *group = groups[below(2)];
 
 		if (!cpus)
 			continue;
-		write_file(CGROUP "/torture/cpuset.cpus", format_cpus(cpus));
-		write_file(CGROUP "/torture/cpuset.cpus.partition",
-			   below(3) ? "isolated" : "member");
+		if (!below(2)) {
+			write_file(CGROUP "/torture/cpuset.cpus.exclusive", format_cpus(cpus));
+			write_file(CGROUP "/torture/inner/cpuset.cpus.exclusive", format_cpus(cpus));
+		}
+		snprintf(path, sizeof(path), CGROUP "%s/cpuset.cpus", group);
+		write_file(path, format_cpus(cpus));
+		snprintf(path, sizeof(path), CGROUP "%s/cpuset.cpus.partition", group);
+		write_file(path, types[below(3)]);
 		shared->partitions++;
 		usleep(below(40000));
 	}
+	write_file(CGROUP "/torture/inner/cpuset.cpus.partition", "member");
 	write_file(CGROUP "/torture/cpuset.cpus.partition", "member");
+	if (rmdir(CGROUP "/torture/inner"))
+		return error ?: errno;
 	return error ?: rmdir(CGROUP "/torture") ? errno : 0;
 }
 
@@ -1630,7 +1645,7 @@ static int torture_threads(unsigned int value)
 
 	seed(value, 5);
 	while (!error && !shared->stopping) {
-		snprintf(text, sizeof(text), "storm 1 %u", below(1u << 16));
+		snprintf(text, sizeof(text), "storm 1 %u pinned", below(1u << 16));
 		error = write_file("/proc/kcload", text);
 		count_storm();
 		/* It takes all the time that there is. */
@@ -1647,13 +1662,41 @@ static int torture_placement(unsigned int value)
 	seed(value, 6);
 	while (!shared->stopping) {
 		i = below(thread_count);
-		if (threads[i].here && !threads[i].bound)
+		/* What kthreadd makes while it is placed has its CPUs. */
+		if (!below(16))
+			shared->placed += !place(KTHREADD, below(2) ? possible : random_cpus());
+		else if (threads[i].here && !threads[i].bound)
 			shared->placed += !place(threads[i].pid, random_cpus());
 		usleep(below(10000));
 	}
+	place(KTHREADD, possible);
 	for (i = 0; i < thread_count; i++)
 		if (threads[i].here && !threads[i].bound)
 			place(threads[i].pid, possible);
+	return 0;
+}
+
+/* Nobody else runs on a CPU for a while, whatever lock is held by who was preempted. */
+static int torture_hogs(unsigned int value)
+{
+	const struct sched_param param = { .sched_priority = 1 };
+	struct timespec begin, now;
+	unsigned int limit;
+
+	seed(value, 9);
+	if (sched_setscheduler(0, SCHED_FIFO, &param))
+		return errno;
+	while (!shared->stopping) {
+		place(0, 1ull << below(__builtin_popcountll(possible)));
+		limit = below(10000);
+		clock_gettime(CLOCK_MONOTONIC, &begin);
+		do
+			clock_gettime(CLOCK_MONOTONIC, &now);
+		while ((now.tv_sec - begin.tv_sec) * 1000000 +
+		       (now.tv_nsec - begin.tv_nsec) / 1000 < limit);
+		shared->hogs++;
+		usleep(10000 + below(40000));
+	}
 	return 0;
 }
 
@@ -1772,10 +1815,10 @@ static void tell_torture(void)
 
 	snprintf(result + length, sizeof(result) - length,
 		 " hotplug=%u partitions=%u workqueues=%u work=%u kthreads=%u bound=%u parked=%u"
-		 " stopped=%u placed=%u helpers=%u modules=%u",
+		 " stopped=%u placed=%u hogs=%u helpers=%u modules=%u",
 		 shared->hotplug, shared->partitions, shared->workqueues, shared->work,
 		 shared->kthreads, shared->bound, shared->parked, shared->stopped,
-		 shared->placed, shared->helpers, shared->modules);
+		 shared->placed, shared->hogs, shared->helpers, shared->modules);
 	memset(shared, 0, sizeof(*shared));
 }
 
@@ -1796,6 +1839,7 @@ static int step_torture(const char *arg)
 	start_child(torture_work, value, 0);
 	start_child(torture_threads, value, 0);
 	start_child(torture_placement, value, 0);
+	start_child(torture_hogs, value, 0);
 	start_child(torture_helpers, value, 0);
 	start_child(torture_modules, value, 0);
 	error = torture_changes(atoi(arg), value);

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,12 @@ ALLOC = "=> alloc_cpumask_var: failed!"
 TRACE = "Call Trace:"
 KCPUS = "/sys/devices/system/cpu/kthread_cpus"
 COMMON = "kunit.enable=0 kmemleak=on kthread_cpus=2-3"
+# make torture does all of it.
+HOW = "faults" if os.environ.get("KC_FAULTS") == "all" else "faults:brief"
 FAULTS = Boot(
     "kunit",
     Machine(),
-    f"{COMMON} kcguest.do=insmod:/kc/kcload.ko,debug,faults,write:{KCPUS}=4-5,facts,leaks",
+    f"{COMMON} kcguest.do=insmod:/kc/kcload.ko,debug,{HOW},write:{KCPUS}=4-5,facts,leaks",
     guest="kcload",
     timeout=1800.0,
 )
