@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, zip_longest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "boot"))
@@ -103,7 +104,7 @@ SERIES = (
     Series(
         "masks",
         CountingMachine(smp=16, nodes=1, memory=1536),
-        "kcbench.cases=masks kcbench.masks=1,16,256,1024,4096 kcbench.threads=8192",
+        "kcbench.cases=masks kcbench.masks=1,16,64,256,1024,4096 kcbench.threads=8192",
     ),
     *(
         Series(
@@ -118,6 +119,13 @@ SERIES = (
 
 MEMORY_MACHINE = CountingMachine(smp=8, nodes=1, memory=1024)
 MEMORY_APPEND = f"{BOOT} kcbench.only=memory"
+
+# Of the kernel that has kthread_cpus=. A creation waits for a tick of the clock before.
+CHANGE_MACHINE = CountingMachine(smp=4, nodes=1, memory=3072)
+CHANGE_APPEND = (
+    f"{BOOT} kthread_cpus=0-1 kcbench.only=change kcbench.threads=32768 kcbench.masks=15 "
+    "kcbench.rounds=500"
+)
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,7 @@ def jobs_of(side: str, images: Sequence[Path], large: Path, append: str) -> list
         return figures.side_of(measured, LANGUAGES[side])
 
     memory = ((figures.NR_CPUS["small"], images[0]), (figures.NR_CPUS["large"], large))
+    change = Job(side, "change", images[0], CHANGE_APPEND, CHANGE_MACHINE, figures.change_of)
     return [
         *(
             Job(side, str(number), image, append, MACHINE, main_figures)
@@ -172,6 +181,7 @@ def jobs_of(side: str, images: Sequence[Path], large: Path, append: str) -> list
             )
             for series in SERIES
         ),
+        *([change] if side == "patched" else []),
     ]
 
 
@@ -192,15 +202,18 @@ def run_all(jobs: Sequence[Job], results: Path) -> list[figures.Figures]:
 
 MEANING = """\
 What it means: in mainline, each thread with a preference is looked at and set whenever a CPU
-comes online. In the books of the series, threads that prefer the same share an entry, and only
-the threads of entries whose CPUs change are touched. So, while nobody has to move, the step does
-not depend on the number of threads, and hardly on that of the CPUs. If all have to move, both
-grow with their number, the series a little less. The step grows with the number of distinct
-preferences, too; with 16 of them on 16 CPUs, 512 of the threads prefer no CPU but the one that
-comes, and are moved. A CPU that goes offline has a step of its own, for what mainline leaves to
-the scheduler. To create, run and stop a thread on a node costs less, as it is placed before it
-runs for the first time, and with a preferred mask a little more, as the entry for that is looked
-up. There is one CPU then, where it does not depend on who meets whom.
+comes online. In the registry of the series, threads that prefer the same are a group, and only
+the threads of groups whose CPUs change are touched. So, while nobody has to move, the step does
+not depend on the number of threads, and hardly on that of the CPUs, whether user space has placed
+the threads or not. If all have to move, both grow with their number. The step grows with the
+number of distinct preferences, too; with 16 of them on 16 CPUs, 512 of the threads prefer no CPU
+but the one that comes, and are moved. A CPU that goes offline has a step of its own, the state
+`kthreads:active`; threads that are not confined are left to the scheduler then, as in mainline.
+
+Threads are created, run and stopped on one CPU, where it does not depend on who meets whom. While
+others move, because `kthread_cpus=` changes, whoever moves them has that CPU only when nobody
+else wants it: what a creation takes longer is what it has waited for. The holds of the lock are
+seen by a watchpoint, which has its part in the figure: some 500 instructions.
 """
 
 
@@ -261,8 +274,8 @@ def run_measure(args: argparse.Namespace) -> int:
         for side, (images, large) in sides.items()
     }
     # By turns, so that an error is seen early on both sides.
-    turns = zip(*(jobs_of(side, *paths, append) for side, paths in sides.items()), strict=True)
-    jobs = [job for turn in turns for job in turn]
+    turns = zip_longest(*(jobs_of(side, *paths, append) for side, paths in sides.items()))
+    jobs = [job for job in chain(*turns) if job is not None]
     for job, measured in zip(jobs, run_all(jobs, args.results), strict=True):
         runs[job.side].append(measured)
     results = {

@@ -37,4 +37,13 @@ static inline int kcparse_init(void) { return 0; }
 static inline void kcparse_exit(void) { }
 #endif
 
+/* Elsewhere, a watchpoint that a kernel meets stays in its way. */
+#ifdef CONFIG_X86
+int kclock_init(void);
+void kclock_exit(void);
+#else
+static inline int kclock_init(void) { return 0; }
+static inline void kclock_exit(void) { }
+#endif
+
 #endif

@@ -66,7 +66,7 @@ def test_directions_cases_and_counts_are_kept_apart() -> None:
         ([enter(1), enter(2)], "entered twice"),
         ([enter(1), leave(2, case="none")], "left but not entered"),
         (["@kb trace go=online case=stay count=1 [LOST 3 EVENTS]"], "not a trace line"),
-        ([], "no step was traced, and no memory"),
+        ([], "no step was traced, no memory and no change"),
     ],
 )
 def test_a_trace_with_holes_is_refused(lines: list[str], message: str) -> None:
@@ -163,6 +163,29 @@ def test_memory_is_per_thread_and_needs_a_whole_trace() -> None:
             figures.memory_costs([hole])
 
 
+def test_a_hold_of_the_lock_is_the_longest_of_all() -> None:
+    """With less holds than threads were moved, some were not seen."""
+    line = "hold kind=prefs threads=64 changes=2 holds=128 shortest=9 longest=900"
+    assert figures.hold_costs([line]) == {"hold/prefs/64": 900.0}
+    with pytest.raises(BadOutput, match="not every hold"):
+        figures.hold_costs([line.replace("holds=128", "holds=127")])
+
+
+def test_creations_during_a_change_have_a_median_and_a_longest() -> None:
+    """Without a change they mean nothing."""
+    line = "create kind=node others=64 changes=3 rounds=9 alive=64 min=1 median=5 mean=6 max=40"
+    assert figures.create_costs([line]) == {"create/node/median": 5.0, "create/node/longest": 40.0}
+    with pytest.raises(BadOutput, match="nothing was changed"):
+        figures.create_costs([line.replace("changes=3", "changes=0")])
+
+
+def test_changes_alone_are_a_measurement() -> None:
+    """What the boot for them says of itself is not that of the others."""
+    line = "@kb hold kind=unbound threads=1 changes=1 holds=1 shortest=9 longest=9"
+    measured = figures.read_console(console(line))
+    assert figures.change_of(measured) == {"hold/unbound/1": 9.0}
+
+
 def test_the_median_over_images_takes_each_figure_by_itself() -> None:
     """An image is not good or bad as a whole."""
     runs = [{"a": 1.0, "b": 9.0}, {"a": 3.0, "b": 7.0}, {"a": 2.0, "b": 8.0}]
@@ -176,8 +199,10 @@ def test_the_median_over_images_takes_each_figure_by_itself() -> None:
         ("figure", 3000, "", 3001, False),
         ("ratio", 1.03, "", 1030, True),
         ("ratio", 1.03, "", 1031, False),
-        ("more", 64, "plain", 964, True),
-        ("more", 64, "plain", 965, False),
+        ("more", 64, "", 1064, True),
+        ("more", 64, "", 1065, False),
+        ("times", 10, "plain", 9000, True),
+        ("times", 10, "plain", 9001, False),
     ],
 )
 def test_a_limit_is_the_most_that_is_kept(
@@ -185,7 +210,7 @@ def test_a_limit_is_the_most_that_is_kept(
 ) -> None:
     """The limit itself is kept, the next value is not."""
     limit = Limit("x", kind, most, "why", than)
-    (verdict,) = figures.check({"x": 1000, "plain": 900}, {"x": patched}, [limit])
+    (verdict,) = figures.check({"x": 1000, "plain": 1}, {"x": patched, "plain": 900}, [limit])
     assert verdict.kept is kept
     assert str(verdict).startswith("ok" if kept else "FAIL")
 
@@ -197,43 +222,98 @@ def test_a_limit_with_nothing_to_compare_is_an_error() -> None:
         figures.check({"x": 1}, {"y": 1}, [limit])
     with pytest.raises(BadOutput, match="unpatched"):
         figures.check({}, {"x": 1}, [limit])
+    with pytest.raises(BadOutput, match="no figure plain"):
+        figures.check({"plain": 1}, {"x": 1}, [Limit("x", "times", 1, "why", "plain")])
 
 
-def whole(
-    crs: float = 50000.0, stay: float = 900.0, parser: float = 0.5, pref: float = 7450.0
-) -> dict[str, float]:
+def whole() -> dict[str, float]:
     """Returns figures that have one of everything."""
     return {
-        "parser/0-3/64": 200.0 * parser,
-        "parser/0-8191:1/2/8192": 4000.0 * parser,
-        "step/online/stay/8192": stay,
+        "parser/0-3/64": 100.0,
+        "parser/,,,,/8": 100.0,
+        "parser/0-8191:1/2/8192": 2000.0,
+        "step/online/stay/8192": 900.0,
         "step/online/none/8192": 900.0,
+        "step/online/inherited/8192": 900.0,
+        "step/online/placed/8192": 900.0,
         "step/online/back/64": 40000.0,
-        "crs/unbound/0": crs,
+        "step/online/back/8192": 5e6,
+        "scale/masks/online/masks/4096": 178474.0,
+        "crs/unbound/0": 50000.0,
+        "crs/placed_pref/8192": 50000.0,
+        **{f"create/{kind}/median": 40000.0 for kind in ("unbound", "node", "pref")},
+        **{f"create/{kind}/longest": 400000.0 for kind in ("unbound", "node", "pref")},
+        "hold/unbound/32768": 100000.0,
         "boot/init": 1e9,
-        **{f"memory/unbound/{number}": 7386.0 for number in (64, 8192)},
         "memory/pref/64": 7394.0,
-        "memory/pref/8192": pref,
+        "memory/pref/8192": 7394.0,
+        "size/text/64": 3e6,
+        "size/text/8192": 3e6,
     }
 
 
-def test_the_limits_of_the_issue_are_all_found_and_can_fail() -> None:
-    """Each limit has figures of that name."""
-    base = whole(stay=1598295.0) | {"parser/0-3/64": 200.0, "parser/0-8191:1/2/8192": 40000.0}
+# The unpatched kernel's, where they are not as those above.
+MAINLINE = {"step/online/back/8192": 6e6, "parser/0-8191:1/2/8192": 40000.0, "parser/0-3/64": 125.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("step/online/stay/8192", 1001, False),
+        ("step/online/inherited/8192", 1001, False),
+        ("step/online/placed/8192", 1001, False),
+        ("step/online/back/64", 40001, False),
+        ("step/online/back/8192", 5.1e6, True),
+        ("step/online/back/8192", 5.11e6, False),
+        ("scale/masks/online/masks/4096", 178475, False),
+        ("crs/unbound/0", 50001, False),
+        ("crs/placed_pref/8192", 50001, False),
+        ("create/node/longest", 400001, False),
+        ("hold/unbound/32768", 100001, False),
+        ("boot/init", 1.005e9, True),
+        ("boot/init", 1.0051e9, False),
+        ("memory/pref/64", 7410, True),
+        ("memory/pref/8192", 7411, False),
+        ("size/text/64", 3e6 + 45 * 1024, True),
+        ("size/text/8192", 3e6 + 45 * 1024 + 1, False),
+        ("parser/0-3/64", 101, False),
+        ("parser/,,,,/8", 200, True),
+        ("parser/,,,,/8", 201, False),
+        ("parser/0-8191:1/2/8192", 2001, False),
+    ],
+)
+def test_the_limits_of_the_issues_are_all_found_and_can_fail(
+    name: str, value: float, kept: bool
+) -> None:
+    """Each limit has figures of that name, and one that breaks it breaks no other."""
+    base = whole() | MAINLINE
     assert all(verdict.kept for verdict in figures.check(base, whole()))
-    broken = [v.name for v in figures.check(base, whole(crs=51501.0)) if not v.kept]
-    assert broken == ["crs/unbound/0"]
-    broken = [v.name for v in figures.check(base, whole(stay=3001.0)) if not v.kept]
-    assert broken == ["step/online/stay/8192"]
-    broken = [v.name for v in figures.check(base, whole(pref=7451.0)) if not v.kept]
-    assert broken == ["memory/pref/8192"]
-    broken = [v.name for v in figures.check(base, whole(parser=0.81)) if not v.kept]
-    assert broken == ["parser/0-3/64", "parser/0-8191:1/2/8192"]
+    broken = [v.name for v in figures.check(base, whole() | {name: value}) if not v.kept]
+    assert broken == ([] if kept else [name])
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("(empty)", 2.0),
+        (",", 2.0),
+        ("1,000 no-break spaces", 2.0),
+        ("1,000 commas and an error", 2.0),
+        ("0 and 1,000 separators", 2.0),
+        ("0,20,40,60", 0.8),
+        ("a number of 1,000 digits", 0.8),
+    ],
+)
+def test_only_of_lists_that_nobody_writes_rust_may_take_longer(name: str, most: float) -> None:
+    """Each list has one limit."""
+    name = f"parser/{name}/8"
+    verdicts = figures.check(whole() | MAINLINE | {name: 100.0}, whole() | {name: 100.0})
+    assert [verdict.limit.most for verdict in verdicts if verdict.name == name] == [most]
 
 
 def test_the_step_with_no_thread_has_no_limit_of_its_own() -> None:
     """With no thread, none must come back."""
-    base, patched = whole(parser=10.0), whole()
+    base, patched = whole() | MAINLINE, whole()
     base["step/online/back/0"], patched["step/online/back/0"] = 1.0, 2.0
     assert all(verdict.kept for verdict in figures.check(base, patched))
 
@@ -247,6 +327,13 @@ def test_the_table_has_both_and_says_what_there_is_not() -> None:
     assert "| step online, none has to move | 8,192 | 1,598,295 | 1,000 | 0.0006257 |" in text
     assert "| step offline, none has to move | 0 | n/a | 5 | n/a |" in text
     assert "| boot to init |  | 1,000 | 1,010 | 1.01 |" in text
+
+
+def test_a_creation_during_a_change_is_a_row_with_words() -> None:
+    """The unpatched kernel cannot change where its threads are."""
+    text = figures.table({}, {"create/node/longest": 49210.0, "hold/unbound/32768": 9003.0})
+    assert "while 32,768 others move, on a node | longest | n/a | 49,210 | n/a |" in text
+    assert "engine's lock while all move, unbound | 32,768 | n/a | 9,003 | n/a |" in text
 
 
 def test_numbers_of_threads_are_in_the_order_of_numbers() -> None:
