@@ -135,19 +135,31 @@ pub struct CheckArgs {
 #[derive(Debug, Args)]
 pub struct SetArgs {
     /// The CPUs for kernel threads.
-    #[arg(value_name = "LIST")]
-    pub cpus: String,
+    #[arg(value_name = "LIST", required_unless_present = "forget")]
+    pub cpus: Option<String>,
     /// Where the kernel has no file for it, do what user space can: move the kernel threads that can
     /// be moved, restrict unbound workqueues and the default affinity of interrupts.
     #[arg(long)]
     pub best_effort: bool,
+    /// Do it at each boot too: write an entry of tmpfiles.d, or with --best-effort a unit of systemd.
+    #[arg(long)]
+    pub persist: bool,
+    /// Remove what --persist has written. Kernel threads stay where they are until the next boot.
+    #[arg(long, conflicts_with_all = ["cpus", "best_effort", "persist"])]
+    pub forget: bool,
     /// Only show what would be done.
     #[arg(long, short = 'n')]
     pub dry_run: bool,
 }
 
+/// What is said after the help of `watch`.
+const AFTER_WATCH: &str = "\
+The memory that it takes does not grow with the time. At a signal SIGUSR1 it writes what it has seen so \
+far to the files of --record and --report, and goes on; without them it prints that.";
+
 /// The arguments of `watch`.
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_WATCH)]
 pub struct WatchArgs {
     /// The CPUs for kernel threads, as for check. The tool itself runs only there.
     #[arg(long, value_name = "LIST")]
@@ -161,9 +173,15 @@ pub struct WatchArgs {
     /// Print a table at the end in place of the full-screen view; so it is without a terminal.
     #[arg(long, conflicts_with = "json")]
     pub text: bool,
-    /// Record what was seen in FILE, for report.
+    /// Record what was seen in FILE, for report, at the end and at each signal SIGUSR1.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
+    /// Write the page of report to FILE, at the end and at each signal SIGUSR1.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
+    /// Write metrics for the textfile collector of Prometheus' node_exporter to FILE, every 15 seconds.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub prometheus: Option<PathBuf>,
     /// Tell how those who woke, queued, armed or sent something came to do it: their callers.
     #[arg(long)]
     pub stack: bool,
@@ -194,7 +212,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub png: Option<PathBuf>,
     /// The title of the page.
-    #[arg(long, default_value = "Where the kernel's own work runs")]
+    #[arg(long, default_value = crate::report::TITLE)]
     pub title: String,
 }
 
@@ -261,6 +279,28 @@ pub enum Print {
     Housekeeping,
     /// The list of isolated CPUs.
     Isolated,
+    /// A drop-in for GRUB, /etc/default/grub.d/kthread-cpus.cfg.
+    Grub,
+    /// The whole command line for kernel-install, /etc/kernel/cmdline.
+    KernelInstall,
+    /// Lines for a boot loader entry, /boot/loader/entries/*.conf, as systemd-boot reads them.
+    LoaderEntry,
+    /// Commands for rpm-ostree.
+    RpmOstree,
+    /// A patch for a Talos machine configuration.
+    Talos,
+    /// A Talos Image Factory schematic, where the boot loader starts a unified kernel image.
+    TalosSchematic,
+    /// A NixOS module.
+    Nixos,
+    /// A TuneD profile, /etc/tuned/profiles/kthread-cpus/tuned.conf.
+    Tuned,
+    /// The environment file of irqbalance.
+    Irqbalance,
+    /// A PerformanceProfile of OpenShift.
+    PerformanceProfile,
+    /// The configuration of Canonical's rt-conf.
+    RtConf,
 }
 
 /// The arguments of `generate`.

@@ -69,8 +69,8 @@ fn next(line: &[u8]) -> (Word, usize) {
     (word, length)
 }
 
-/// Returns the words that are for the kernel: what is after `--` is for init.
-pub fn words(cmdline: &str) -> Vec<Word> {
+/// Returns the words that are for the kernel, and what is after `--`, which is for init.
+fn split(cmdline: &str) -> (Vec<Word>, Option<String>) {
     let mut rest = cmdline.as_bytes();
     let mut words = Vec::new();
 
@@ -79,18 +79,38 @@ pub fn words(cmdline: &str) -> Vec<Word> {
         rest = &rest[spaces..];
         // No C program can hand over more.
         if matches!(rest.first(), None | Some(0)) {
-            return words;
+            return (words, None);
         }
         let (mut word, length) = next(rest);
+        rest = &rest[length..];
         if word.value.is_none() {
             if word.name == "--" {
-                return words;
+                let tail = String::from_utf8_lossy(rest).trim().to_owned();
+                return (words, Some(tail));
             }
             word.name = word.name.replace('-', "_");
         }
         words.push(word);
-        rest = &rest[length..];
     }
+}
+
+/// Returns the words that are for the kernel: what is after `--` is for init.
+pub fn words(cmdline: &str) -> Vec<Word> {
+    split(cmdline).0
+}
+
+/// Returns a command line without some of its words, and with `added` at the end of what is for the
+/// kernel. What is for init stays behind it.
+pub fn replace(cmdline: &str, leave_out: impl Fn(&Word) -> bool, added: &[&str]) -> String {
+    let (words, tail) = split(cmdline);
+    let kept = words.iter().filter(|word| !leave_out(word));
+    let mut parts: Vec<_> = kept.map(|word| word.text.as_str()).collect();
+
+    parts.extend(added);
+    if let Some(tail) = &tail {
+        parts.extend(["--", tail]);
+    }
+    parts.join(" ")
 }
 
 /// Returns the last value of an option.
@@ -172,6 +192,17 @@ mod tests {
             pairs("\"a b\" c\"d e\"f"),
             [("a b".to_owned(), None), ("c\"d e\"f".to_owned(), None)]
         );
+    }
+
+    #[test]
+    fn words_are_replaced() {
+        let line = " root=/dev/vda  isolcpus=1 \"a b\" iso-lcpus -- isolcpus=2  x ";
+
+        assert_eq!(
+            replace(line, |word| word.name == "isolcpus", &["isolcpus=3", "y"]),
+            "root=/dev/vda \"a b\" iso-lcpus isolcpus=3 y -- isolcpus=2  x"
+        );
+        assert_eq!(replace("", |_| true, &[]), "");
     }
 
     #[test]

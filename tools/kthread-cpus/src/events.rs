@@ -184,6 +184,19 @@ struct Reader<'a> {
     record: &'a [u8],
     fields: &'a [Field],
     names: &'a mut Names,
+    strings: &'a HashMap<u64, String>,
+}
+
+/// Returns the word for an interrupt from another CPU of which Arm's kernels give a description: that
+/// which x86 has for it.
+fn ipi_word(reason: &str) -> &str {
+    match reason {
+        "Rescheduling interrupts" => "reschedule",
+        "Function call interrupts" => "call_function",
+        "IRQ work interrupts" => "irq_work",
+        "Timer broadcast interrupts" => "local_timer",
+        reason => reason,
+    }
 }
 
 impl Reader<'_> {
@@ -202,6 +215,13 @@ impl Reader<'_> {
     fn name(&mut self, index: usize) -> Option<Name> {
         let text = self.fields.get(index)?.text(self.record)?;
         Some(self.names.number(&text))
+    }
+
+    /// Returns the name of an interrupt from another CPU, which is at an address.
+    fn ipi(&mut self, index: usize) -> Option<Name> {
+        let reason = self.strings.get(&self.number(index)?);
+        let word = reason.map_or("ipi", |reason| ipi_word(reason));
+        Some(self.names.number(word))
     }
 
     fn begin(&self, task: fn(u64) -> Task, function: usize) -> Option<What> {
@@ -402,6 +422,28 @@ const SPECS: &[Spec] = &[
     })
     .everywhere()
     .with_stack(),
+    // On Arm, these are what x86 has events of its own for. Nothing follows the calls on older kernels.
+    spec("ipi/ipi_raise", &["target_cpus", "reason"], |r| {
+        let cpus = Arc::new(r.fields.first()?.cpus(r.record)?);
+        let name = r.ipi(1)?;
+        Some(What::Interrupt {
+            cpus,
+            reschedule: r.names.word(name) == "reschedule",
+        })
+    })
+    .everywhere()
+    .with_stack(),
+    spec("ipi/ipi_entry", &["reason"], |r| {
+        let name = r.ipi(0)?;
+        Some(What::Begin {
+            task: Task::Vector(name),
+            function: 0,
+            name,
+        })
+    }),
+    spec("ipi/ipi_exit", &["reason"], |r| {
+        r.ipi(0).map(|name| What::End(Task::Vector(name)))
+    }),
     spec("nmi/nmi_handler", &["handler", "delta_ns"], |r| {
         Some(What::Nmi {
             function: r.number(0)?,
@@ -454,7 +496,21 @@ pub struct Decoder {
     pub softirqs: Vec<(u64, String)>,
     /// What cannot be told, in words.
     pub missing: Vec<String>,
+    /// The strings of which events have the address.
+    strings: HashMap<u64, String>,
 }
+
+/// Parses a line of `printk_formats`, such as `0xffff800081234567 : "Rescheduling interrupts"`.
+fn string_at(line: &str) -> Option<(u64, String)> {
+    let (address, text) = line.split_once(" : ")?;
+    let address = u64::from_str_radix(address.trim().strip_prefix("0x")?, 16).ok()?;
+    let text = text.trim().strip_prefix('"')?.strip_suffix('"')?;
+
+    Some((address, text.to_owned()))
+}
+
+/// As many strings are of interest: a kernel has hundreds.
+const MOST_STRINGS: usize = 1 << 12;
 
 impl Decoder {
     /// Finds out what a kernel has. `format` returns the description of an event, if there is one, and
@@ -471,6 +527,7 @@ impl Decoder {
             names: Names::default(),
             softirqs: Vec::new(),
             missing: Vec::new(),
+            strings: HashMap::new(),
         };
 
         for spec in SPECS {
@@ -526,6 +583,13 @@ impl Decoder {
         Some(decoder)
     }
 
+    /// Takes the strings of which events have only the address, from `printk_formats`.
+    pub fn set_strings(&mut self, text: &str) {
+        let strings = text.lines().filter_map(string_at);
+
+        self.strings = strings.take(MOST_STRINGS).collect();
+    }
+
     fn insert(&mut self, id: u16, known: Known) {
         let index = usize::from(id);
 
@@ -560,6 +624,7 @@ impl Decoder {
                 record,
                 fields: &known.fields,
                 names: &mut self.names,
+                strings: &self.strings,
             })?,
         };
 
@@ -602,6 +667,10 @@ mod tests {
 \tfield:void * function;\toffset:16;\tsize:8;\tsigned:0;
 ",
             ),
+            "ipi/ipi_entry" => (
+                5,
+                "\tfield:const char * reason;\toffset:8;\tsize:8;\tsigned:0;\n",
+            ),
             "irq_vectors/local_timer_entry" => (3, ""),
             // It has lost a field.
             "sched/sched_waking" => (4, ""),
@@ -621,7 +690,8 @@ mod tests {
             [
                 (SWITCH, false),
                 ("timer/timer_start", true),
-                ("irq_vectors/local_timer_entry", false)
+                ("irq_vectors/local_timer_entry", false),
+                ("ipi/ipi_entry", false)
             ]
         );
         assert_eq!(
@@ -646,6 +716,26 @@ mod tests {
         );
         assert_eq!(decoder.read(5, 1, &record[..20]), None);
         assert_eq!(decoder.read(5, 1, &[9, 9]), None);
+    }
+
+    #[test]
+    fn interrupts_of_other_architectures_have_the_same_words() {
+        let mut decoder = Decoder::new(&kernel, &[]).unwrap();
+        decoder.set_strings(
+            "0xffff800081000000 : \"Rescheduling interrupts\"\n0xffff800081000040 : \"KGDB roundup \
+             interrupts\"\ngarbage\n0x1 : no quotation marks\n",
+        );
+        let mut word = |address: u64| {
+            let record = [&[5, 0, 0, 0, 9, 0, 0, 0][..], &address.to_ne_bytes()].concat();
+            match decoder.read(5, 1, &record).unwrap().what {
+                What::Begin { name, .. } => decoder.names.word(name).to_owned(),
+                what => panic!("{what:?}"),
+            }
+        };
+
+        assert_eq!(word(0xffff_8000_8100_0000), "reschedule");
+        assert_eq!(word(0xffff_8000_8100_0040), "KGDB roundup interrupts");
+        assert_eq!(word(7), "ipi");
     }
 
     #[test]

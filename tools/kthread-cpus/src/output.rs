@@ -214,6 +214,17 @@ pub fn write_to(
     result
 }
 
+/// Returns how long something went on for, in the units that a person thinks in.
+pub fn span(ns: u64) -> String {
+    let seconds = ns / 1_000_000_000;
+
+    match seconds {
+        0..600 => duration(ns),
+        600..36_000 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +269,9 @@ mod tests {
         assert_eq!(duration(1_500), "1.5 µs");
         assert_eq!(duration(2_500_000), "2.5 ms");
         assert_eq!(duration(3_000_000_000), "3.00 s");
+        assert_eq!(span(3_000_000_000), "3.00 s");
+        assert_eq!(span(605_000_000_000), "10 min 5 s");
+        assert_eq!(span(86_400_000_000_000), "24 h 0 min");
     }
 
     #[test]

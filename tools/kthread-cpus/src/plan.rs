@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     machine::{Machine, Root},
     output::{self, Role, Style},
+    place::Place,
     topology::{Core, Topology},
     verify,
 };
@@ -559,12 +560,22 @@ pub fn run(root: &Root, args: &PlanArgs) -> Result<u8> {
             return Ok(1);
         }
     };
-    output::write_to(None, |out| match args.print {
+    let place = Place {
+        plan: &plan,
+        machine: &machine,
+        root,
+    };
+    let printed = place.print(args.print);
+    output::write_to(None, |out| match (args.print, &printed) {
         _ if args.json => write_json(out, Some(&plan), &[]),
-        Print::Text => write_text(out, &plan, &machine, Style::of_stdout()),
-        Print::Cmdline => Ok(writeln!(out, "{}", one_line(&plan))?),
-        Print::Housekeeping => Ok(writeln!(out, "{}", plan.housekeeping)?),
-        Print::Isolated => Ok(writeln!(out, "{}", plan.isolated)?),
+        (_, Some(printed)) => Ok(out.write_all(printed.text.as_bytes())?),
+        (Print::Cmdline, _) => Ok(writeln!(out, "{}", one_line(&plan))?),
+        (Print::Housekeeping, _) => Ok(writeln!(out, "{}", plan.housekeeping)?),
+        (Print::Isolated, _) => Ok(writeln!(out, "{}", plan.isolated)?),
+        _ => write_text(out, &plan, &machine, Style::of_stdout()),
     })?;
+    for remark in printed.iter().flat_map(|printed| &printed.remarks) {
+        eprintln!("kthread-cpus: note: {remark}");
+    }
     Ok(0)
 }

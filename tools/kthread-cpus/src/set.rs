@@ -12,7 +12,9 @@ use crate::{
     cpuset::{CpuSet, Named},
     error::{hint, Error, Result},
     machine::{Machine, Root, IRQ_MASK, SYSFS, WORKQUEUE_MASK},
-    output, sys,
+    output,
+    persist::{self, Persisted},
+    sys,
     threads::{families, Class, Inventory, Thread},
 };
 
@@ -177,14 +179,27 @@ fn impossible(threads: &[Thread], cpus: &CpuSet) -> Vec<String> {
     lines
 }
 
+fn write_lines(lines: &[String]) -> Result<()> {
+    output::write_to(None, |out| {
+        for line in lines {
+            writeln!(out, "{line}")?;
+        }
+        Ok(())
+    })
+}
+
 /// Runs the command, and returns its exit status: 1 if something of the best effort failed.
 ///
 /// # Errors
 ///
 /// When nothing could be done.
 pub fn run(root: &Root, args: &SetArgs) -> Result<u8> {
+    let Some(list) = &args.cpus else {
+        write_lines(&persist::forget(root, args.dry_run)?)?;
+        return Ok(0);
+    };
     let machine = Machine::read(root);
-    let cpus = CpuSet::parse(&args.cpus, machine.count())?;
+    let cpus = CpuSet::parse(list, machine.count())?;
     let (write_word, move_word) = match args.dry_run {
         true => ("would write", "would move"),
         false => ("wrote", "moved"),
@@ -198,13 +213,19 @@ pub fn run(root: &Root, args: &SetArgs) -> Result<u8> {
         )));
     }
     if machine.sysfs.is_some() {
+        let entry = args.persist.then(|| Persisted::Entry(cpus.clone()));
+        if let Some(entry) = &entry {
+            // What cannot be done at boot is said before anything is done now.
+            entry.write(root, true)?;
+        }
         if !args.dry_run {
             set_sysfs(root, &cpus, &machine.possible)?;
         }
         let file = root.path(SYSFS);
-        output::write_to(None, |out| {
-            Ok(writeln!(out, "{write_word} {cpus} to {}", file.display())?)
-        })?;
+        write_lines(&[format!("{write_word} {cpus} to {}", file.display())])?;
+        if let Some(entry) = &entry {
+            write_lines(&entry.write(root, args.dry_run)?)?;
+        }
         return Ok(0);
     }
     if !args.best_effort {
@@ -220,6 +241,13 @@ pub fn run(root: &Root, args: &SetArgs) -> Result<u8> {
         ));
     }
 
+    let unit = match args.persist {
+        true => Some(Persisted::unit(cpus.clone())?),
+        false => None,
+    };
+    if let Some(unit) = &unit {
+        unit.write(root, true)?;
+    }
     let inventory = Inventory::read(root, &machine)?;
     let cpus = cpus.and(&machine.possible);
     let mut effort = Effort {
@@ -260,6 +288,9 @@ pub fn run(root: &Root, args: &SetArgs) -> Result<u8> {
     })?;
     for line in failed.iter().chain(&after.warning()) {
         eprintln!("kthread-cpus: {line}");
+    }
+    if let Some(unit) = &unit {
+        write_lines(&unit.write(root, args.dry_run)?)?;
     }
     Ok(u8::from(!failed.is_empty()))
 }

@@ -50,6 +50,10 @@ impl Symbols {
         if open.is_empty() {
             return;
         }
+        // A long run must not gather names for ever; those that are needed are looked up again.
+        if self.known.len() > MOST_NAMES {
+            self.known.clear();
+        }
         if let Ok(file) = File::open(root.path("proc/kallsyms")) {
             self.read(BufReader::with_capacity(64 << 10, file), open);
         }
@@ -99,6 +103,9 @@ impl Symbols {
             .map_or_else(|| format!("{address:#x}"), str::to_owned)
     }
 }
+
+/// As many names are remembered.
+const MOST_NAMES: usize = 1 << 17;
 
 /// No function is larger.
 const MOST_BYTES: u64 = 1 << 16;

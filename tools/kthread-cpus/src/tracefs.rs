@@ -142,7 +142,10 @@ impl Tracefs {
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
-        let decoder = Decoder::new(&format, &vectors).ok_or_else(|| unknown(&switch))?;
+        let mut decoder = Decoder::new(&format, &vectors).ok_or_else(|| unknown(&switch))?;
+        // Not all kernels have it; what is read is text, be it what it may.
+        let strings = fs::read(directory.join("printk_formats")).unwrap_or_default();
+        decoder.set_strings(&String::from_utf8_lossy(&strings));
 
         remove_stale(root, &directory.join("instances"));
         Ok((Self { directory, page }, decoder))

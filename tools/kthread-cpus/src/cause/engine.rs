@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::{
     cause::{
         disturbance::Disturbances,
+        histogram::Histogram,
         origin::{Context, Memory, Source},
     },
     cpuset::CpuSet,
@@ -44,6 +45,25 @@ pub enum Key {
     Call(u64),
     /// A handler of non-maskable interrupts.
     Nmi(u64),
+}
+
+impl Key {
+    /// Returns the key for all of this kind that have none of their own. There are not many softirqs and
+    /// interrupts.
+    fn others(self) -> Self {
+        match self {
+            Self::Thread(_) => Self::Thread(usize::MAX),
+            Self::Work { bound, .. } => Self::Work {
+                function: 0,
+                queue: Name::default(),
+                bound,
+            },
+            Self::Timer(_) => Self::Timer(0),
+            Self::Call(_) => Self::Call(0),
+            Self::Nmi(_) => Self::Nmi(0),
+            Self::Softirq(_) | Self::Irq(..) | Self::Vector(_) => self,
+        }
+    }
 }
 
 /// What one of these took of a CPU, or of all.
@@ -84,10 +104,20 @@ impl Took {
 pub struct Tally {
     /// What it took, by CPU.
     pub cpus: BTreeMap<u32, Took>,
+    /// How often it took how long.
+    pub histogram: Histogram,
     /// Who wanted it, and how often.
     pub sources: HashMap<Source, u64>,
     /// How often it was somebody else.
     pub others: u64,
+}
+
+impl Tally {
+    /// Adds one time.
+    fn add(&mut self, cpu: u32, began: u64, ns: u64) {
+        self.cpus.entry(cpu).or_default().add(began, ns);
+        self.histogram.add(ns);
+    }
 }
 
 /// More sources of a cause are told by nobody apart.
@@ -97,9 +127,17 @@ const MOST_SOURCES_IN_ALL: usize = 1 << 15;
 /// Nothing nests deeper.
 const MOST_FRAMES: usize = 32;
 /// As many causes have a place of their own; there are not that many functions in use.
-const MOST_CAUSES: usize = 1 << 14;
-/// As many threads may have been taken off their CPU in the middle of something.
-const MOST_PARKED: usize = 1 << 12;
+const MOST_CAUSES: usize = 1 << 13;
+/// And as many for each CPU, which has threads of its own.
+const MOST_CAUSES_PER_CPU: usize = 16;
+/// As many threads may have been taken off their CPU in the middle of something, at least.
+const MOST_PARKED: usize = 1 << 10;
+/// As many threads may be woken that do not run yet, or requests be on their way.
+const MOST_WOKEN: usize = 1 << 12;
+/// As many work items may be queued, delayed ones among them.
+const MOST_QUEUED: usize = 1 << 13;
+/// As many timers may be armed. Most of them never expire.
+const MOST_ARMED: usize = 1 << 14;
 
 /// The names of as many tasks are remembered.
 const MOST_TASKS: usize = 1 << 16;
@@ -132,10 +170,11 @@ struct Cpu {
 #[derive(Debug)]
 pub struct Engine {
     outside: CpuSet,
+    outside_count: usize,
     own_pid: u32,
     cpus: HashMap<u32, Cpu>,
     /// What threads took off their CPU with them, by number.
-    parked: HashMap<u32, Vec<Frame>>,
+    parked: Memory<u32, Vec<Frame>>,
     /// The names of tasks.
     tasks: HashMap<u32, Name>,
     /// Who wakes a thread, by its number.
@@ -160,6 +199,8 @@ pub struct Engine {
     pub disturbances: Disturbances,
     /// How often this program was the origin.
     pub own: u64,
+    /// How often something ran that is not told from others of its kind.
+    pub untold: u64,
 }
 
 /// Whether a worker with this name has to be where it is.
@@ -173,22 +214,24 @@ impl Engine {
     /// Returns one for these CPUs. What the process `own_pid` wants is not counted.
     pub fn new(outside: CpuSet, own_pid: u32) -> Self {
         Self {
+            outside_count: outside.len(),
             outside,
             own_pid,
             cpus: HashMap::new(),
-            parked: HashMap::new(),
+            parked: Memory::new(MOST_PARKED),
             tasks: HashMap::new(),
-            woken: Memory::default(),
-            queued: Memory::default(),
-            queues: Memory::default(),
-            armed: Memory::default(),
+            woken: Memory::new(MOST_WOKEN),
+            queued: Memory::new(MOST_QUEUED),
+            queues: Memory::new(MOST_WOKEN),
+            armed: Memory::new(MOST_ARMED),
             raised: HashMap::new(),
-            asked: Memory::default(),
+            asked: Memory::new(MOST_WOKEN),
             interrupted: HashMap::new(),
             tallies: HashMap::new(),
             sources: 0,
             disturbances: Disturbances::default(),
             own: 0,
+            untold: 0,
         }
     }
 
@@ -278,14 +321,8 @@ impl Engine {
             return;
         }
         let room = self.sources < MOST_SOURCES_IN_ALL;
-        let Some(tally) = self.tally(frame.key) else {
-            return;
-        };
-        tally
-            .cpus
-            .entry(cpu)
-            .or_default()
-            .add(frame.began, frame.ns);
+        let tally = self.tally(frame.key);
+        tally.add(cpu, frame.began, frame.ns);
         if let Some(source) = frame.source {
             let room = room && tally.sources.len() < MOST_SOURCES;
             match tally.sources.get_mut(&source) {
@@ -299,11 +336,14 @@ impl Engine {
         }
     }
 
-    fn tally(&mut self, key: Key) -> Option<&mut Tally> {
-        if self.tallies.len() >= MOST_CAUSES && !self.tallies.contains_key(&key) {
-            return None;
-        }
-        Some(self.tallies.entry(key).or_default())
+    /// Returns what is known of a cause; when there are too many, those that come later are told by kind.
+    fn tally(&mut self, key: Key) -> &mut Tally {
+        let most = MOST_CAUSES + MOST_CAUSES_PER_CPU * self.outside_count;
+        let full = self.tallies.len() >= most && !self.tallies.contains_key(&key);
+
+        self.untold += u64::from(full);
+        let key = if full { key.others() } else { key };
+        self.tallies.entry(key).or_default()
     }
 
     fn push(&mut self, now: u64, frame: Frame) {
@@ -344,7 +384,7 @@ impl Engine {
             }
         }
         // The idle threads have the same number, and nothing to keep.
-        if !kept.is_empty() && switch.prev_pid != 0 && self.parked.len() < MOST_PARKED {
+        if !kept.is_empty() && switch.prev_pid != 0 {
             self.parked.insert(switch.prev_pid, kept);
         }
         let source = self.woken.remove(&switch.next_pid);
@@ -454,9 +494,7 @@ impl Engine {
         }
         self.charge(cpu, now);
         let began = now.saturating_sub(ns);
-        if let Some(tally) = self.tally(Key::Nmi(function)) {
-            tally.cpus.entry(cpu).or_default().add(began, ns);
-        }
+        self.tally(Key::Nmi(function)).add(cpu, began, ns);
         let idle = self.cpus.get(&cpu).is_some_and(|cpu| cpu.frames.is_empty());
         if idle {
             self.disturbances.add(cpu, Key::Nmi(function), began, ns);
@@ -549,7 +587,8 @@ impl Engine {
     pub fn finish(&mut self, end: u64) {
         let cpus: Vec<_> = self.cpus.keys().copied().collect();
 
-        for frame in std::mem::take(&mut self.parked).into_values().flatten() {
+        let parked: Vec<_> = self.parked.drain().flatten().collect();
+        for frame in parked {
             self.record(frame);
         }
         for cpu in cpus {

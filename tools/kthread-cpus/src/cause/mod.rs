@@ -11,8 +11,10 @@ use crate::cpuset::{CpuSet, LIMIT};
 pub mod disturbance;
 pub mod document;
 pub mod engine;
+pub mod histogram;
 pub mod origin;
 pub mod rows;
+pub mod settled;
 pub mod summary;
 pub mod table;
 pub mod text;
@@ -150,6 +152,10 @@ pub struct Cause {
     pub longest_cpu: u32,
     /// By CPU.
     pub cpus: Vec<Share>,
+    /// How often it took how long: the buckets of [`histogram::BOUNDS`], and one for what is beyond;
+    /// older recordings have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub histogram: Vec<u64>,
     /// Who wanted it, most often first.
     pub origins: Vec<Origin>,
     /// How often it was somebody else, when there were many.

@@ -34,30 +34,28 @@ pub struct Source {
     pub stack: Option<Arc<[u64]>>,
 }
 
-/// How many are remembered, at least.
-const GENERATION: usize = 1 << 14;
-
 /// A map that forgets the oldest entries when there are too many: many a timer is armed and never
 /// expires.
 #[derive(Debug)]
 pub struct Memory<K, V> {
+    least: usize,
     young: HashMap<K, V>,
     old: HashMap<K, V>,
 }
 
-impl<K, V> Default for Memory<K, V> {
-    fn default() -> Self {
+impl<K: Eq + Hash, V> Memory<K, V> {
+    /// Returns an empty one, that remembers as many at least, and twice as many at most.
+    pub fn new(least: usize) -> Self {
         Self {
+            least,
             young: HashMap::new(),
             old: HashMap::new(),
         }
     }
-}
 
-impl<K: Eq + Hash, V> Memory<K, V> {
     /// Remembers something.
     pub fn insert(&mut self, key: K, value: V) {
-        if self.young.len() >= GENERATION {
+        if self.young.len() >= self.least {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(key, value);
@@ -74,6 +72,14 @@ impl<K: Eq + Hash, V> Memory<K, V> {
 
         self.young.remove(key).or(old)
     }
+
+    /// Returns all that is remembered, and forgets it.
+    pub fn drain(&mut self) -> impl Iterator<Item = V> {
+        // What is in both is newer in one of them.
+        let mut all = std::mem::take(&mut self.old);
+        all.extend(std::mem::take(&mut self.young));
+        all.into_values()
+    }
 }
 
 #[cfg(test)]
@@ -82,15 +88,16 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten() {
-        let mut memory = Memory::default();
+        let mut memory = Memory::new(100);
 
-        for key in 0..3 * GENERATION {
+        for key in 0..300 {
             memory.insert(key, key);
         }
-        memory.insert(3 * GENERATION - 1, 7);
+        memory.insert(299, 7);
         assert_eq!(memory.get(&0), None);
-        assert_eq!(memory.remove(&(3 * GENERATION - 1)), Some(7));
-        assert_eq!(memory.get(&(3 * GENERATION - 1)), None);
-        assert!(memory.young.len() + memory.old.len() <= 2 * GENERATION);
+        assert_eq!(memory.remove(&299), Some(7));
+        assert_eq!(memory.get(&299), None);
+        assert!(memory.young.len() + memory.old.len() <= 200);
+        assert_eq!(memory.drain().count(), 99);
     }
 }

@@ -11,15 +11,21 @@ use std::{
 use crate::{
     cause::{
         engine::{Engine, Key, Tally, Took},
+        histogram::Histogram,
         origin::{Context, Source},
+        settled::Settled,
         table, Account, Cause, Disturbance, Kind, Noise, Origin, Part, Share,
     },
+    cpuset::{CpuSet, LIMIT},
     events::{Decoder, Name},
     machine::Root,
     recording::Thread,
     symbols::Symbols,
     threads::{self, family, Class},
 };
+
+/// What those are called that are not told apart.
+const OTHERS: &str = "others";
 
 /// As many origins of a cause are told.
 const MOST_ORIGINS: usize = 8;
@@ -36,6 +42,8 @@ pub struct Words<'a> {
     pub threads: &'a [Thread],
     /// The CPUs for kernel threads, as a list.
     pub list: String,
+    /// What the machine was booted with.
+    pub settled: &'a Settled,
 }
 
 /// What tells a cause from others.
@@ -70,7 +78,15 @@ impl Words<'_> {
                 },
                 thread.class,
             ),
-            None => ("?".to_owned(), Class::Bound),
+            None => (OTHERS.to_owned(), Class::Bound),
+        }
+    }
+
+    /// Returns the name of a function.
+    fn function(&self, address: u64) -> String {
+        match address {
+            0 => OTHERS.to_owned(),
+            address => self.symbols.show(address),
         }
     }
 
@@ -86,7 +102,7 @@ impl Words<'_> {
                 let unbound = if bound { "" } else { " (unbound)" };
                 (
                     Kind::Work,
-                    self.symbols.show(function),
+                    self.function(function),
                     format!("{queue}{unbound}"),
                 )
             }
@@ -96,11 +112,11 @@ impl Words<'_> {
                 let name = found.map_or_else(|| number.to_string(), |(_, name)| name.clone());
                 (Kind::Softirq, name, String::new())
             }
-            Key::Timer(function) => (Kind::Timer, self.symbols.show(function), String::new()),
+            Key::Timer(function) => (Kind::Timer, self.function(function), String::new()),
             Key::Irq(number, name) => (Kind::Irq, number.to_string(), self.word(name)),
             Key::Vector(name) => (Kind::Vector, self.word(name), String::new()),
-            Key::Call(function) => (Kind::Call, self.symbols.show(function), String::new()),
-            Key::Nmi(function) => (Kind::Nmi, self.symbols.show(function), String::new()),
+            Key::Call(function) => (Kind::Call, self.function(function), String::new()),
+            Key::Nmi(function) => (Kind::Nmi, self.function(function), String::new()),
         }
     }
 
@@ -184,6 +200,7 @@ fn trim(mut stack: Vec<String>, interrupt: bool) -> Vec<String> {
 struct Group<'a> {
     key: Key,
     cpus: BTreeMap<u32, Took>,
+    histogram: Histogram,
     sources: HashMap<&'a Source, u64>,
     others: u64,
 }
@@ -193,6 +210,7 @@ impl<'a> Group<'a> {
         Self {
             key,
             cpus: BTreeMap::new(),
+            histogram: Histogram::default(),
             sources: HashMap::new(),
             others: 0,
         }
@@ -202,6 +220,7 @@ impl<'a> Group<'a> {
         for (cpu, took) in &tally.cpus {
             self.cpus.entry(*cpu).or_default().merge(took);
         }
+        self.histogram.merge(tally.histogram.counts());
         for (source, count) in &tally.sources {
             *self.sources.entry(source).or_default() += count;
         }
@@ -219,6 +238,12 @@ impl<'a> Group<'a> {
             }
             all.merge(took);
         }
+        let on: CpuSet = self
+            .cpus
+            .keys()
+            .copied()
+            .filter(|cpu| *cpu < LIMIT)
+            .collect();
         // Several may have the same name.
         let mut origins: BTreeMap<_, Origin> = BTreeMap::new();
         for (source, count) in self.sources {
@@ -262,10 +287,11 @@ impl<'a> Group<'a> {
                     longest_ns: took.longest_ns,
                 })
                 .collect(),
+            histogram: self.histogram.counts().to_vec(),
             origins,
             others,
             why: row.why.to_owned(),
-            remedy: row.remedy(irq, &words.list),
+            remedy: words.settled.remark(row.remedy(irq, &words.list), &on),
             means: row.means,
         }
     }
@@ -346,6 +372,12 @@ pub fn account(engine: &Engine, begin: u64, words: &mut Words<'_>) -> Account {
         });
 
     let mut missing = words.decoder.missing.clone();
+    if engine.untold > 0 {
+        missing.push(format!(
+            "there were too many causes to tell all of them apart: {} times are told as \"others\"",
+            engine.untold
+        ));
+    }
     if words.symbols.are_hidden() {
         missing.push(
             "this kernel does not tell the names of its functions: sysctl kernel.kptr_restrict=0 shows them"

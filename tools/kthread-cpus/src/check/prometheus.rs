@@ -5,14 +5,7 @@
 use std::{collections::BTreeMap, io::Write};
 
 use super::{Outcome, Verdict};
-use crate::{error::Result, target::Obeys, threads::Class};
-
-/// Returns text as the value of a Prometheus label.
-fn label(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
-}
+use crate::{error::Result, metrics::label, target::Obeys, threads::Class};
 
 /// Writes metrics in Prometheus' text format.
 pub(super) fn write(out: &mut dyn Write, outcome: &Outcome) -> Result<()> {

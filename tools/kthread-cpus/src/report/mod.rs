@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::{self, Write as _},
+    path::Path,
 };
 
 use crate::{
@@ -20,6 +21,9 @@ use crate::{
     target::Obeys,
     threads::{families, Class},
 };
+
+/// The title of a page that has no other.
+pub const TITLE: &str = "Where the kernel's own work runs";
 
 const CSS: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
@@ -603,6 +607,21 @@ fn render(title: &str, parts: &[Part<'_>]) -> String {
         "<div id=\"tip\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
     );
     page
+}
+
+/// Writes the page of one recording.
+///
+/// # Errors
+///
+/// Those of the file.
+pub fn write_page(path: &Path, recording: &Recording) -> Result<()> {
+    let part = Part {
+        label: "",
+        recording,
+    };
+    let page = render(TITLE, &[part]);
+
+    output::write_to(Some(path), |out| Ok(out.write_all(page.as_bytes())?))
 }
 
 /// Runs the command.

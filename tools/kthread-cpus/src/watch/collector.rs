@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
+    cause::origin::Memory,
     events::Switch,
     format::Comm,
     recording::{Run, Thread},
@@ -21,13 +22,17 @@ enum State {
     Unknown,
 }
 
+/// As many processes are remembered, at least.
+const MOST_KNOWN: usize = 1 << 14;
+
 /// Adds up the switches.
 pub struct Collector {
     begin: u64,
     states: HashMap<u32, State>,
     /// What is known of each process number: the name that went with it, and the index of the kernel
-    /// thread. A number may be used again, then with another name.
-    known: HashMap<u32, (Comm, Option<usize>)>,
+    /// thread. A number may be used again, then with another name. Processes come and go, so that those
+    /// of long ago are forgotten, and looked for anew if they are still there.
+    known: Memory<u32, (Comm, Option<usize>)>,
     /// How long and how often, by index and CPU.
     runs: BTreeMap<(usize, u32), (u64, u64)>,
     /// How many switches there were.
@@ -45,7 +50,7 @@ impl Collector {
         Self {
             begin,
             states: HashMap::new(),
-            known: HashMap::new(),
+            known: Memory::new(MOST_KNOWN),
             runs: BTreeMap::new(),
             switches: 0,
             lost: 0,

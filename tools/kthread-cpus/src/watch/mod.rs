@@ -25,7 +25,8 @@ use crate::{
     events::{self, Side},
     machine::Root,
     output::{self, left, right, Role, Style},
-    recording::{Recording, Run, Thread},
+    recording::Recording,
+    runs::{lines, totals},
     stream::{self, Stream},
     sys,
     tracefs::{Instance, Tracefs},
@@ -33,8 +34,12 @@ use crate::{
 };
 
 pub mod collector;
+pub mod outputs;
+pub mod prometheus;
+pub mod roster;
 pub mod session;
 
+use outputs::Outputs;
 use session::Session;
 
 /// How long the buffers are left alone between two looks: they hold tens of thousands of switches.
@@ -57,15 +62,46 @@ fn confine(cpus: &CpuSet, online: &CpuSet) -> Result<()> {
     })
 }
 
-/// The signals that end the watch as its time does.
-fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
+/// Returns what is set by any of the signals.
+fn flag(signals: &[i32]) -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
 
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
-        signal_hook::flag::register(signal, stop.clone())
+    for &signal in signals {
+        signal_hook::flag::register(signal, flag.clone())
             .map_err(|error| Error::new(format_args!("cannot catch signal {signal}: {error}")))?;
     }
-    Ok(stop)
+    Ok(flag)
+}
+
+/// Writes what has been seen so far, in the course of the watch. What goes wrong does not end it.
+fn report_now(
+    args: &WatchArgs,
+    outputs: &mut Outputs<'_>,
+    now: u64,
+    recording: &Recording,
+    ui: Option<&mut Ui>,
+) {
+    let said = match (outputs.has_report(), &ui) {
+        (true, _) => match outputs.write(now, recording) {
+            Ok(paths) => format!("wrote {}", paths.join(", ")),
+            Err(error) => error.to_string(),
+        },
+        (false, None) => match print(args, recording) {
+            Ok(()) => return,
+            Err(error) => error.to_string(),
+        },
+        (false, Some(_)) => "no file to write to: begin it with --report FILE".to_owned(),
+    };
+
+    say(ui, said);
+}
+
+/// Says something to the user.
+fn say(ui: Option<&mut Ui>, text: String) {
+    match ui {
+        Some(ui) => ui.say(text),
+        None => eprintln!("kthread-cpus: {text}"),
+    }
 }
 
 /// Returns the CPUs online now.
@@ -79,10 +115,11 @@ fn watch(
     root: &Root,
     args: &WatchArgs,
     outcome: &Outcome,
-    ui: Option<&mut Ui>,
+    outputs: &mut Outputs<'_>,
+    mut ui: Option<&mut Ui>,
 ) -> Result<Recording> {
-    let stop = stop_flag()?;
-    let mut ui = ui;
+    let stop = flag(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT])?;
+    let report = flag(&[libc::SIGUSR1])?;
     let (tracefs, decoder) = Tracefs::find(root)?;
     let stream = Stream::new(tracefs.page, decoder);
     let mut session = Session::new(root, outcome, stream);
@@ -126,13 +163,27 @@ fn watch(
             break;
         }
 
+        let asked = report.swap(false, Ordering::Relaxed);
+        let due = outputs.is_due(now);
+        if asked || due || ui.is_some() {
+            session.look();
+        }
+        if due {
+            if let Err(error) = outputs.write_metrics(now, &session.recording) {
+                say(ui.as_deref_mut(), error.to_string());
+            }
+        }
+        if asked {
+            let recording = &session.recording;
+            report_now(args, outputs, now, recording, ui.as_deref_mut());
+        }
+
         let left = end.map_or(INTERVAL, |end| {
             Duration::from_nanos(end.saturating_sub(now))
         });
         let pause = INTERVAL.min(left);
         match ui.as_deref_mut() {
             Some(ui) => {
-                session.look();
                 if ui.show(&session.recording, pause)? {
                     stop.store(true, Ordering::Relaxed);
                 }
@@ -208,79 +259,6 @@ struct Document<'a> {
     recording: &'a Recording,
 }
 
-/// Returns the totals for a person, in two lines.
-pub fn totals(recording: &Recording) -> [String; 2] {
-    let (wrong, exempt) = recording.intrusions();
-    let outside = recording.online.minus(&recording.cpus);
-
-    if outside.is_empty() {
-        return [
-            "no CPU is outside: kernel threads may run on all of them".to_owned(),
-            "ask about some with --cpus LIST".to_owned(),
-        ];
-    }
-    [
-        format!(
-            "intrusions on CPUs {outside}: {} by kernel threads that should not ({})",
-            wrong.count,
-            output::duration(wrong.ns)
-        ),
-        format!(
-            "and {} by those that have to be there ({})",
-            exempt.count,
-            output::duration(exempt.ns)
-        ),
-    ]
-}
-
-/// A thread that ran, added up for a person.
-pub struct Line<'a> {
-    /// The thread.
-    pub thread: &'a Thread,
-    /// Where it ran.
-    pub cpus: CpuSet,
-    /// How long.
-    pub ns: u64,
-    /// How often.
-    pub count: u64,
-    /// How long outside.
-    pub ns_outside: u64,
-    /// How often outside.
-    pub count_outside: u64,
-}
-
-/// Adds up what may be any number in a recording.
-fn sum<'a>(runs: impl IntoIterator<Item = &'a Run>, value: fn(&Run) -> u64) -> u64 {
-    runs.into_iter()
-        .fold(0, |sum, run| sum.saturating_add(value(run)))
-}
-
-/// Returns the threads that ran: first those that ran outside and should not, longest first.
-pub fn lines(recording: &Recording) -> Vec<Line<'_>> {
-    let mut lines: Vec<_> = recording
-        .threads
-        .iter()
-        .filter(|thread| !thread.runs.is_empty())
-        .map(|thread| {
-            let outside = |run: &&Run| !recording.cpus.contains(run.cpu);
-            Line {
-                thread,
-                cpus: thread.runs.iter().map(|run| run.cpu).collect(),
-                ns: sum(&thread.runs, |run| run.ns),
-                count: sum(&thread.runs, |run| run.count),
-                ns_outside: sum(thread.runs.iter().filter(outside), |run| run.ns),
-                count_outside: sum(thread.runs.iter().filter(outside), |run| run.count),
-            }
-        })
-        .collect();
-
-    lines.sort_by_key(|line| {
-        let wrong = line.count_outside > 0 && line.thread.class.is_steered();
-        (!wrong, std::cmp::Reverse((line.ns_outside, line.ns)))
-    });
-    lines
-}
-
 /// Writes a table.
 fn write_text(out: &mut dyn Write, recording: &Recording, style: Style) -> Result<()> {
     for note in &recording.notes {
@@ -329,7 +307,7 @@ fn write_text(out: &mut dyn Write, recording: &Recording, style: Style) -> Resul
         "\n{} of {} kernel threads ran, in {} and {} switches",
         lines.len(),
         recording.threads.len(),
-        output::duration(recording.duration_ns),
+        output::span(recording.duration_ns),
         recording.switches
     )?;
     for line in totals(recording) {
@@ -359,35 +337,38 @@ pub fn run(root: &Root, args: &WatchArgs) -> Result<()> {
     sys::raise_file_limit();
 
     let outcome = Outcome::find(root, args.cpus.as_deref(), false)?;
+    let mut outputs = Outputs::new(args)?;
     let full = !args.json
         && !args.text
         && std::io::stdout().is_terminal()
         && std::io::stdin().is_terminal();
     let recording = if full {
         let mut ui = Ui::new()?;
-        watch(root, args, &outcome, Some(&mut ui))?
+        watch(root, args, &outcome, &mut outputs, Some(&mut ui))?
     } else {
-        watch(root, args, &outcome, None)?
+        watch(root, args, &outcome, &mut outputs, None)?
     };
 
-    if let Some(path) = &args.record {
-        output::write_to(Some(path), |out| {
-            serde_json::to_writer(&mut *out, &recording)?;
-            Ok(writeln!(out)?)
-        })?;
-    }
+    // Should a file fail, what has been seen is not lost.
+    let written = outputs.write(sys::monotonic_ns(), &recording);
+    print(args, &recording)?;
+    written.map(|_| ())
+}
+
+/// Prints what has been seen.
+fn print(args: &WatchArgs, recording: &Recording) -> Result<()> {
     output::write_to(None, |out| {
         if args.json {
             let (intrusions, intrusions_exempt) = recording.intrusions();
             let document = Document {
                 intrusions,
                 intrusions_exempt,
-                recording: &recording,
+                recording,
             };
             serde_json::to_writer(&mut *out, &document)?;
             Ok(writeln!(out)?)
         } else {
-            write_text(out, &recording, Style::of_stdout())
+            write_text(out, recording, Style::of_stdout())
         }
     })
 }

@@ -2,23 +2,22 @@
 
 //! What has been seen since the beginning: takes events, and makes a recording of them.
 
-use std::collections::HashMap;
-
 use crate::{
     cause::{
         engine::Engine,
+        settled::Settled,
         summary::{self, Words},
     },
     check::{Outcome, Verdict},
     cpuset::{CpuSet, Named},
-    events::What,
+    events::{Event, What},
     format::{printable, Comm},
     machine::Root,
     recording::{Recording, Thread},
     stream::Stream,
     symbols::Symbols,
     threads::Class,
-    watch::collector::Collector,
+    watch::{collector::Collector, roster::Roster},
 };
 
 /// A recording in the making.
@@ -30,35 +29,30 @@ pub struct Session<'a> {
     /// What is known so far.
     pub recording: Recording,
     begin: u64,
-    by_pid: HashMap<u32, usize>,
-    seen: Vec<bool>,
+    roster: Roster,
     collector: Collector,
     engine: Engine,
     symbols: Symbols,
+    settled: Settled,
 }
 
 impl<'a> Session<'a> {
     /// Returns one in which nothing has been seen.
     pub fn new(root: &'a Root, outcome: &'a Outcome, stream: Stream) -> Self {
         let recording = Recording::new(root, outcome);
-        let numbers = recording.threads.iter().map(|thread| thread.pid);
-        let by_pid = numbers
-            .enumerate()
-            .map(|(index, pid)| (pid, index))
-            .collect();
         let outside = recording.possible.minus(&recording.cpus);
 
         Self {
             root,
             outcome,
             stream,
-            seen: vec![false; recording.threads.len()],
+            roster: Roster::new(&recording.threads),
             recording,
             begin: 0,
-            by_pid,
             collector: Collector::new(0),
             engine: Engine::new(outside, std::process::id()),
             symbols: Symbols::default(),
+            settled: Settled::read(root, &outcome.machine),
         }
     }
 
@@ -76,24 +70,27 @@ impl<'a> Session<'a> {
     /// Takes the events that have come before a time.
     pub fn take(&mut self, until: u64) {
         let events = self.stream.until(until);
+        self.account_for(&events);
+    }
+
+    /// Takes events, in their order.
+    pub fn account_for(&mut self, events: &[Event]) {
         let (root, outcome) = (self.root, self.outcome);
         let threads = &mut self.recording.threads;
-        let (by_pid, seen) = (&self.by_pid, &mut self.seen);
+        let roster = &mut self.roster;
         let mut lookup = |pid, comm: &Comm| {
-            // The first name that goes with a number is that of the thread that we know.
-            if let Some(&index) = by_pid.get(&pid).filter(|&&index| !seen[index]) {
-                seen[index] = true;
+            if let Some(index) = roster.find(pid, comm) {
                 return Some(index);
             }
-            threads.push(newcomer(root, outcome, threads, pid, comm)?);
-            Some(threads.len() - 1)
+            let thread = newcomer(root, outcome, roster, pid, comm)?;
+            Some(roster.admit(threads, comm, thread))
         };
         let mut name = |pid: u32| {
             let name = root.read_optional(&format!("proc/{pid}/comm"));
             name.map_or_else(|| "?".to_owned(), |name| printable(name.as_bytes()))
         };
 
-        for event in &events {
+        for event in events {
             let (cpu, time) = (event.cpu, event.time);
             let next = match &event.what {
                 What::Switch(switch) => self.collector.switch(cpu, time, switch, &mut lookup),
@@ -119,6 +116,7 @@ impl<'a> Session<'a> {
             root: self.root,
             threads: &self.recording.threads,
             list: Named(&self.recording.cpus).to_string(),
+            settled: &self.settled,
         };
         self.recording.account = summary::account(&self.engine, self.begin, &mut words);
     }
@@ -131,19 +129,12 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Whether a thread is the worker of a workqueue with this name, without what it works for.
-fn is_worker(thread: &Thread, name: &str) -> bool {
-    let rest = thread.name.strip_prefix(name);
-
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+']))
-}
-
-/// Returns a thread that has come since the beginning, with those that are `known`. One that has gone
+/// Returns a thread that has come since the beginning, with those that are known. One that has gone
 /// again is known by its name only.
 fn newcomer(
     root: &Root,
     outcome: &Outcome,
-    known: &[Thread],
+    roster: &Roster,
     pid: u32,
     comm: &Comm,
 ) -> Option<Thread> {
@@ -168,15 +159,15 @@ fn newcomer(
             })
         }
         Ok(None) => None,
-        Err(_) => vanished(known, pid, &name),
+        Err(_) => vanished(roster, pid, &name),
     }
 }
 
 /// Returns what is known of a thread that ended before it could be looked at.
-fn vanished(known: &[Thread], pid: u32, name: &str) -> Option<Thread> {
+fn vanished(roster: &Roster, pid: u32, name: &str) -> Option<Thread> {
     let rest = name.strip_prefix("kworker/")?;
     // A usermode helper has the name of the worker that starts it until it is a program.
-    if known.iter().any(|thread| is_worker(thread, name)) {
+    if roster.has_worker(name) {
         return None;
     }
 
@@ -201,16 +192,15 @@ mod tests {
 
     #[test]
     fn a_helper_that_has_gone_is_no_worker() {
-        let worker = vanished(&[], 7, "kworker/u8:1").unwrap();
+        let mut threads = Vec::new();
+        let mut roster = Roster::new(&threads);
+        let mut worker = vanished(&roster, 7, "kworker/u8:1").unwrap();
         assert_eq!(worker.class, Class::Workqueue);
-        let mut threads = [worker];
 
-        assert!(vanished(&threads, 8, "kworker/u8:1").is_none());
-        threads[0].name.push_str("-events_unbound");
-        assert!(vanished(&threads, 8, "kworker/u8:1").is_none());
-        assert!(vanished(&threads, 8, "kworker/u8:10").is_some());
-        threads[0].name = "kworker/u8:10".to_owned();
-        assert!(vanished(&threads, 8, "kworker/u8:1").is_some());
-        assert!(vanished(&threads, 9, "bash").is_none());
+        worker.name.push_str("-events_unbound");
+        roster.admit(&mut threads, &[0; 16], worker);
+        assert!(vanished(&roster, 8, "kworker/u8:1").is_none());
+        assert!(vanished(&roster, 8, "kworker/u8:10").is_some());
+        assert!(vanished(&roster, 9, "bash").is_none());
     }
 }

@@ -242,6 +242,25 @@ pub(crate) fn outcome(command: &mut Command) -> (i32, String, String) {
     )
 }
 
+/// Compares with a file in `tests/data`, or writes that anew if `UPDATE_GOLDEN` is set.
+#[track_caller]
+pub(crate) fn assert_golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name);
+
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        golden == text,
+        "{} differs; UPDATE_GOLDEN=1 writes it anew. It should be:\n{text}",
+        path.display()
+    );
+}
+
 /// Checks that an error is one line that begins with the name of the tool.
 #[track_caller]
 pub(crate) fn assert_one_line(error: &str) {

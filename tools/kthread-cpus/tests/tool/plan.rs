@@ -8,7 +8,7 @@ use crate::common::{assert_one_line, outcome, tool, Tree};
 
 /// A machine with 2 nodes, each with `cores` cores of 2 CPUs, numbered as Intel does: the second
 /// CPUs come after all the first. Every 4 cores share a cache.
-fn smt(cores: u32) -> Tree {
+pub(crate) fn smt(cores: u32) -> Tree {
     let all = cores * 4;
     let tree = Tree::new(&format!("0-{}", all - 1));
     let half = cores * 2;
