@@ -38,6 +38,7 @@ help:
 	@echo '  make fuzz     the parser against the C one of the kernel source'
 	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
 	@echo '  make tool     build/tool-dist: the program kthread-cpus, its man pages and completions'
+	@echo '  make tool-deb build/tool-deb: that as a Debian package; scripts/tool-deb test tries it (Debian 12, 13)'
 	@echo '  make clean    remove what was built; keep the source, the tree and the tools'
 	@echo '  make distclean   remove build/ (refuses to lose work in build/linux)'
 	@echo
@@ -72,7 +73,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs review torture differential broad fuzz bench tool clean distclean
+.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs review torture differential broad fuzz bench tool tool-deb clean distclean
 setup:
 	@scripts/setup test
 
@@ -130,6 +131,9 @@ bench: setup tree
 
 tool:
 	@scripts/tool
+
+tool-deb:
+	@scripts/tool-deb
 
 clean:
 	@scripts/clean
