@@ -1540,39 +1540,24 @@ static int torture_hotplug(unsigned int value)
 	return error;
 }
 
-/* Partitions of every type, and one in one that is none itself: a remote one. */
 static int torture_partition(unsigned int value)
 {
-	static const char *const types[] = { "isolated", "root", "member" };
-	static const char *const groups[] = { "/torture", "/torture/inner" };
-	char path[128];
-	int error = mkdir(CGROUP "/torture", 0755) ||
-		    write_file(CGROUP "/torture/cgroup.subtree_control", "+cpuset") ||
-		    mkdir(CGROUP "/torture/inner", 0755) ? errno : 0;
+	int error = mkdir(CGROUP "/torture", 0755) ? errno : 0;
 
 	seed(value, 2);
 	while (!error && !shared->stopping) {
 		/* Not the first CPU, so that there are always some left. */
 		const cpus_t cpus = random_cpus() & ~1ull;
-		const char *group = groups[below(2)];
 
 		if (!cpus)
 			continue;
-		if (!below(2)) {
-			write_file(CGROUP "/torture/cpuset.cpus.exclusive", format_cpus(cpus));
-			write_file(CGROUP "/torture/inner/cpuset.cpus.exclusive", format_cpus(cpus));
-		}
-		snprintf(path, sizeof(path), CGROUP "%s/cpuset.cpus", group);
-		write_file(path, format_cpus(cpus));
-		snprintf(path, sizeof(path), CGROUP "%s/cpuset.cpus.partition", group);
-		write_file(path, types[below(3)]);
+		write_file(CGROUP "/torture/cpuset.cpus", format_cpus(cpus));
+		write_file(CGROUP "/torture/cpuset.cpus.partition",
+			   below(3) ? "isolated" : "member");
 		shared->partitions++;
 		usleep(below(40000));
 	}
-	write_file(CGROUP "/torture/inner/cpuset.cpus.partition", "member");
 	write_file(CGROUP "/torture/cpuset.cpus.partition", "member");
-	if (rmdir(CGROUP "/torture/inner"))
-		return error ?: errno;
 	return error ?: rmdir(CGROUP "/torture") ? errno : 0;
 }
 
