@@ -7,8 +7,8 @@
 //! `kthread_affinity_lock` in `affinity.c` protects the registry and what it keeps in every `struct
 //! kthread_affinity`. It is a raw spinlock that is taken last: within the `pi_lock` of a thread and
 //! the lock of its runqueue where a mask is evaluated, and by itself everywhere else. So a mask
-//! that is set is that of the registry as it is just then. Nothing is waited for, allocated or freed
-//! while it is held.
+//! that is set is that of the registry as it is just then. While it is held, nothing is waited for,
+//! allocated or freed.
 //!
 //! # What is true when
 //!
@@ -183,7 +183,7 @@ impl List for Ring {
         };
         let (first, second) = (first.node(), second.node());
 
-        // SAFETY: All nodes of both rings are valid, and from one to that before it is a whole ring.
+        // SAFETY: All nodes of both rings are valid, and from one to that before it is a ring.
         unsafe { bindings::list_bulk_move_tail(first, second, (*second).prev) };
     }
 }

@@ -7,8 +7,8 @@
 //! is [displaced or narrowed](Registry). What user space and cpusets ask for is not kept here:
 //! whoever sets the mask of a thread lends what the scheduler and the cpuset have, see [`Wishes`].
 //!
-//! This is safe Rust over made-up threads as well as over the kernel's, without locks. Nothing here
-//! allocates, apart from [`Registry::new()`] and [`Prealloc`], which are for before a lock is taken.
+//! This is safe Rust over made-up threads as well as over the kernel's, without locks. Only
+//! [`Registry::new()`] and [`Prealloc`] allocate, which are for before a lock is taken.
 //! A call takes a bounded time, apart from what depends on the words of a mask and, where a
 //! preference is looked up, on the number of groups.
 //!
@@ -472,8 +472,8 @@ impl<L: List> Registry<L> {
         }
     }
 
-    /// Gives `thread` the mask of `prealloc` as its preference. It must have one already if `update`,
-    /// and otherwise none but that for a node.
+    /// Gives `thread` the mask of `prealloc` as its preference. If `update`, it must have one
+    /// already, and otherwise none but that for a node.
     ///
     /// # Errors
     ///
