@@ -161,3 +161,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def boots(pytestconfig: pytest.Config) -> Iterator[Boots]:
     """The boots of the session."""
     return pytestconfig.stash[BOOTS]
+
+
+@pytest.fixture(scope="session")
+def guests() -> None:
+    """The guests with the module kcload, of the unpatched kernel and of ours."""
+    _make("kcload", sorted({vm.UNPATCHED, "on"}))

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,22 +84,6 @@ def test_known_steps(boots: Boots, guests: None) -> None:
     found = differential.run(base, ours, "", 0, 0, accel=boots.accel, pool=boots.pool, steps=KNOWN)
     if found.failures:
         pytest.fail("\n".join(differential.report(found)), pytrace=False)
-
-
-@pytest.fixture(scope="session")
-def guests() -> None:
-    """The guests with the module; kernels are not built here."""
-    environment = os.environ | {"BUILD": "no"}
-    for command in (["scripts/differential", "build"], ["scripts/kcload", "on"]):
-        made = subprocess.run(
-            [str(vm.ROOT / command[0]), command[1]],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-        )
-        if made.returncode:
-            pytest.fail(f"{' '.join(command)}: {made.stderr.strip()}", pytrace=False)
 
 
 # What is made up -------------------------------------------------------------------

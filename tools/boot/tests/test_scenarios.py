@@ -46,7 +46,7 @@ def test_order_does_not_matter(first: Scenario, second: Scenario, boots: Boots) 
 @pytest.mark.parametrize(
     "scenario", [s for s in SCENARIOS if s.id == "not-built"], ids=["unpatched"]
 )
-def test_absent_is_as_not_built(scenario: Scenario, boots: Boots) -> None:
+def test_absent_is_as_unpatched(scenario: Scenario, boots: Boots) -> None:
     """Without the option on the command line the kernel is as the unpatched one."""
     absent = next(s for s in SCENARIOS if s.id == "absent")
     assert placement(boots.facts(absent.boot)) == placement(boots.facts(scenario.boot))

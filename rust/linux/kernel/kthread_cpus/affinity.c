@@ -65,9 +65,10 @@ bool kthread_affinity_cpu_on_node(unsigned int cpu, int node)
  */
 bool kthread_affinity_is_managed(struct task_struct *p)
 {
-	/* Some kthreads set the latter flag themselves, as they have to stay. */
-	return p->flags & PF_KTHREAD && !(p->flags & PF_NO_SETAFFINITY) &&
-	       kthread_affinity_of(p) && READ_ONCE(kthread_affinity_of(p)->group);
+	struct kthread_affinity *affinity = p->flags & PF_KTHREAD ? kthread_affinity_of(p) : NULL;
+
+	/* Some set that flag themselves, as they have to stay where they are. */
+	return affinity && READ_ONCE(affinity->group) && !(p->flags & PF_NO_SETAFFINITY);
 }
 
 /*
@@ -225,7 +226,7 @@ void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int c
 	}
 }
 
-/* An isolated partition has come, gone or changed. */
+/* An isolated partition has come, gone or changed. Returns 0. May sleep. */
 int kthreads_update_housekeeping(void)
 {
 	kthread_affinity_change(KTHREAD_AFFINITY_HOUSEKEEPING, 0);
