@@ -307,6 +307,8 @@ kernel_toolchain() {
 		"BINDGEN=$bindgen_bin" "RUST_LIB_SRC=$rust_src"
 		"LOCALVERSION=" "KBUILD_BUILD_USER=kthread_cpus" "KBUILD_BUILD_HOST=build"
 		"KBUILD_BUILD_VERSION=1" "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 2026"
+		# None has BTF, and each would be made again when pahole is installed.
+		"PAHOLE=none"
 	)
 	[[ $config == off ]] || kmake_args+=("LLVM=${llvm_suffix:-1}")
 	# Has all the Rust code that the configuration clippy has, and then needs no build of its own.

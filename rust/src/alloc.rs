@@ -24,6 +24,9 @@ pub struct KVVec<T> {
     capacity: usize,
 }
 
+/// There is one kind of memory here.
+pub type KVec<T> = KVVec<T>;
+
 impl<T> KVVec<T> {
     /// An empty vector without capacity.
     pub const fn new() -> Self {

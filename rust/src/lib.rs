@@ -23,7 +23,7 @@ pub mod alloc;
 
 /// What the kernel crate has most users import.
 pub mod prelude {
-    pub use crate::alloc::{KVVec, GFP_KERNEL};
+    pub use crate::alloc::{KVVec, KVec, GFP_KERNEL};
 }
 
 #[path = "../linux/kernel/kthread_cpus/cpulist.rs"]

@@ -9,7 +9,7 @@
 use core::cell::Cell;
 
 use allocation_counter::{measure, AllocationInfo};
-use kthread_cpus_core::prelude::{KVVec, GFP_KERNEL};
+use kthread_cpus_core::prelude::{KVec, GFP_KERNEL};
 use kthread_cpus_core::registry::{
     List, Outcome, Prealloc, Refusal, Registry, Request, Thread, Wishes,
 };
@@ -33,8 +33,8 @@ fn set(words: &[usize]) -> Set {
     words[0] as Set | (words[1] as Set) << 64
 }
 
-fn mask(set: Set) -> KVVec<usize> {
-    let mut mask = KVVec::from_elem(0, WORDS, GFP_KERNEL).expect("there is memory");
+fn mask(set: Set) -> KVec<usize> {
+    let mut mask = KVec::from_elem(0, WORDS, GFP_KERNEL).expect("there is memory");
 
     mask.copy_from_slice(&words(set));
     mask
@@ -665,7 +665,7 @@ impl World {
     fn register_as(&mut self, thread: usize, node: Option<usize>, mask: Set, user: Option<Set>) {
         let handle = self.threads[thread];
 
-        let differs = self.registry.register(handle, node) != words(mask);
+        self.registry.register(handle, node);
         self.known[thread] = Some(Known {
             preference: match node {
                 Some(node) if node < NODES => Preference::Node(node),
@@ -680,9 +680,7 @@ impl World {
             pushed: false,
             may_stay: false,
         });
-        if user.is_some() || differs {
-            self.put(thread, false);
-        }
+        self.put(thread, false);
     }
 
     /// Has a thread put where it belongs, and expects it there.
@@ -963,7 +961,7 @@ fn until_room(
     set: Set,
     mut with: impl FnMut(&mut Prealloc<Ring>) -> Result<(), Refusal>,
 ) -> (Result<(), Refusal>, bool) {
-    let mut prealloc = Prealloc::new(mask(set)).expect("there is memory");
+    let mut prealloc = Prealloc::new(mask(set));
 
     match with(&mut prealloc) {
         Err(Refusal::Short) => {
@@ -1250,9 +1248,9 @@ fn nothing_is_allocated_or_freed_under_the_lock() {
             ];
             let mut result = [0; WORDS];
 
-            assert_eq!(balance(|| _ = registry.register(handle, None)), (0, 0));
+            assert_eq!(balance(|| registry.register(handle, None)), (0, 0));
             for (count, set) in masks.into_iter().enumerate() {
-                let mut prealloc = Prealloc::new(mask(set)).expect("there is memory");
+                let mut prealloc = Prealloc::new(mask(set));
                 let mut done = Err(Refusal::Short);
 
                 while done == Err(Refusal::Short) {
@@ -1311,7 +1309,7 @@ fn memory_follows_the_groups() {
             let mut grown = 0;
 
             world.registry.register(world.threads[thread], None);
-            let mut prealloc = Prealloc::new(mask(set)).expect("there is memory");
+            let mut prealloc = Prealloc::new(mask(set));
             let handle = world.threads[thread];
             while world.registry.prefer(handle, &mut prealloc, false) == Err(Refusal::Short) {
                 grown += balance(|| prealloc.fill().expect("there is memory")).0;

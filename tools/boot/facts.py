@@ -19,7 +19,7 @@ FORMAT_VERSION = "1"
 PF_KTHREAD = 0x00200000
 PF_NO_SETAFFINITY = 0x04000000
 
-FLAGS = ("kthread", "wq", "umh", "init", "irq")
+FLAGS = ("kthread", "wq", "umh", "init", "irq", "timer")
 
 # The line for an option that was taken.
 ACCEPTED = re.compile(
@@ -280,6 +280,7 @@ class Step:
     workqueues: CpuSet | None = None
     requested: CpuSet | None = None
     irq_default: CpuSet | None = None
+    irqs: dict[int, CpuSet] = field(default_factory=dict)
     init_allowed: CpuSet = frozenset()
     child_allowed: CpuSet | None = None
     result: dict[str, str] = field(default_factory=dict)
@@ -336,6 +337,10 @@ class Facts:
     # Where an interrupt has fired, by its name, and unbound workqueues have done work.
     fired: dict[str, CpuSet] = field(default_factory=dict)
     worked: dict[str, CpuSet] = field(default_factory=dict)
+    # How many timers expired on the CPU that was looked at, which had armed its own, and where
+    # delayed work ran meanwhile.
+    timers: dict[str, int] = field(default_factory=dict)
+    delayed: CpuSet = frozenset()
     actions: list[tuple[str, str, int]] = field(default_factory=list)
     files: dict[str, str | None] = field(default_factory=dict)
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -479,6 +484,10 @@ def _take(facts: Facts, word: str, values: Mapping[str, str]) -> None:
     elif word == "worked":
         kind = values["kind"]
         facts.worked[kind] = facts.worked.get(kind, frozenset()) | parse_cpus(values["cpu"])
+    elif word == "timers":
+        facts.timers = {kind: int(count) for kind, count in values.items()}
+    elif word == "delayed":
+        facts.delayed = parse_cpus(values["ran"])
     elif word == "action":
         facts.actions.append((values["name"], values["arg"], int(values["status"])))
     elif word == "file":
@@ -539,6 +548,11 @@ def _take_step(facts: Facts, word: str, values: Mapping[str, str]) -> None:
                 workqueues=_optional(parse_mask, values.get("wq")),
                 requested=_optional(parse_mask, values.get("wqrequested")),
                 irq_default=_optional(parse_mask, values.get("irqdefault")),
+                irqs={
+                    int(key[3:]): parse_mask(mask)
+                    for key, mask in values.items()
+                    if key.startswith("irq") and key[3:].isdigit()
+                },
                 init_allowed=parse_cpus(values.get("init", "")),
                 child_allowed=_optional(parse_cpus, values.get("child")),
                 threads=dict(facts.steps[-1].threads) if facts.steps else {},

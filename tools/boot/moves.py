@@ -27,7 +27,7 @@ from sequences import REFUSED, Sequence
 from vm import Machine
 
 # What can be confined at run time.
-RUNTIME = ("kthread", "wq", "umh")
+RUNTIME = ("kthread", "wq", "umh", "timer")
 NODE_THREAD = re.compile(r"(?:kswapd|kcompactd)(\d+)$")
 # These are bound, placed and stopped at random: what they are at any moment, no look can
 # tell. It still counts where they ran while they were made.
@@ -65,6 +65,7 @@ def surprises(sequence: Sequence, facts: Facts, reference: Facts) -> list[str]:
         statuses(rules, facts),
         changes_of_k(rules, facts),
         processes(rules, facts),
+        interrupts(rules, facts),
         allowed_masks(rules, facts, reference),
         workqueues(rules, facts),
         results(rules, facts),
@@ -163,9 +164,12 @@ class Rules:
         """E of a thread without a preference, which limits what others get."""
         return self.level(self.possible, step, "kthread")
 
-    def level(self, preferred: CpuSet, step: Step, what: str) -> CpuSet:
-        """The first level that has an online CPU."""
-        inside = self.inside(step.number, step.isolated, what)
+    def level(
+        self, preferred: CpuSet, step: Step, what: str, setting: int | None = None
+    ) -> CpuSet:
+        """The first level that has an online CPU, of K as after the step `setting`."""
+        at = step.number if setting is None else setting
+        inside = self.inside(at, step.isolated, what)
         for level in (preferred & inside, inside, self.possible - step.isolated):
             if level & step.online:
                 return level
@@ -363,13 +367,15 @@ def changes_of_k(rules: Rules, facts: Facts) -> Iterator[str]:
 def processes(rules: Rules, facts: Facts) -> Iterator[str]:
     """PID 1, and a process that may choose its CPUs, have what partitions leave to them.
 
-    What becomes of a process whose last CPU goes offline is not looked at.
+    With the flag init, they are on the level that has an online CPU. Without it, what becomes
+    of a process whose last CPU goes offline is not looked at.
     """
     placed = Placed()
     for before, step in zip(facts.steps, facts.steps[1:], strict=False):
         old_group = placed.member.get(CHILD)
         placed.follow(step)
-        if step.name in (*HOTPLUG, *RANDOM):
+        follows = rules.confines(-1, "init")
+        if step.name in RANDOM or (step.name in HOTPLUG and not follows):
             continue
         for name, old, new in (
             ("init", before.init_allowed, step.init_allowed),
@@ -384,7 +390,10 @@ def processes(rules: Rules, facts: Facts) -> Iterator[str]:
                 or name in step.arg
                 or step.arg.startswith(f"@{old_group}/cpuset.cpus:")
             )
-            if moved or step.isolated != before.isolated:
+            if name in placed.affinity and step.name in HOTPLUG:
+                # Its choice may have lost its last CPU.
+                continue
+            if moved or follows or step.isolated != before.isolated:
                 expected = process_cpus(rules, placed, name, step)
             if expected is not None and new & rules.possible != expected & rules.possible:
                 yield (
@@ -395,17 +404,42 @@ def processes(rules: Rules, facts: Facts) -> Iterator[str]:
 
 def process_cpus(rules: Rules, placed: Placed, name: str, step: Step) -> CpuSet:
     """Returns where a process may run: as without the option, but for the flag init."""
-    cpus, flags = rules.settings[-1]
     isolated = step.isolated - rules.start.isolated
     group = placed.cpuset(name, step)
     expected = rules.possible - isolated if group is None else group
     chosen = placed.affinity.get(name)
     if chosen is not None:
         return expected & chosen or expected
-    if group is None and "init" in flags:
-        inside = expected & cpus - rules.start.isolated
+    if group is None and rules.confines(-1, "init"):
+        inside = expected & rules.level(rules.possible, step, "init", setting=-1)
         return inside if inside & step.online else expected
     return expected
+
+
+def interrupts(rules: Rules, facts: Facts) -> Iterator[str]:
+    """Interrupts are by default on the level that has an online CPU, and so all that fire.
+
+    Not the clock, which must not be moved, and none that user space has placed.
+    """
+    placed: set[str] = set()
+    for step in facts.steps:
+        if step.name == "write" and step.arg.startswith("/proc/irq/"):
+            placed.add(step.arg.split("/")[3])
+        if not rules.confines(-1, "irq") or "irqaffinity=" in rules.sequence.words:
+            continue
+        expected = rules.level(rules.possible, step, "irq", setting=-1)
+        seen = {"the default": step.irq_default or frozenset()} if not placed else {}
+        seen |= {
+            f"interrupt {number}": mask
+            for number, mask in step.irqs.items()
+            if number and str(number) not in placed
+        }
+        for name, mask in seen.items():
+            if not mask & rules.possible or not mask & rules.possible <= expected:
+                yield (
+                    f"after {step}, CPUs {format_cpus(step.online)} online: {name} is on "
+                    f"{format_cpus(mask)}, not {format_cpus(expected)}"
+                )
 
 
 def workqueues(rules: Rules, facts: Facts) -> Iterator[str]:

@@ -27,6 +27,9 @@
 #define RESULT_SIZE	1024
 #define ITEMS_MAX	512
 #define KEPT_MAX	32
+#define DELAYED_MAX	8
+/* Longer than a tick, so that a CPU may be idle meanwhile. */
+#define DELAY		max(HZ / 50, 2)
 #define LAPS		3
 /* More than all the idle workers that there can be. */
 #define RESCUE_ITEMS	64
@@ -468,6 +471,60 @@ static int cmd_drop(char *args)
 	return 0;
 }
 
+/* --- delayed work -------------------------------------------------------- */
+
+/* Queues itself again and again on the CPU where it runs, as the timer has it. */
+static struct delayed_work delayed[DELAYED_MAX];
+static DEFINE_SPINLOCK(delayed_lock);
+static cpumask_var_t delayed_ran;
+static bool delayed_on;
+
+static void delayed_run(struct work_struct *work)
+{
+	spin_lock(&delayed_lock);
+	cpumask_set_cpu(smp_processor_id(), delayed_ran);
+	if (delayed_on)
+		schedule_delayed_work(to_delayed_work(work), DELAY);
+	spin_unlock(&delayed_lock);
+}
+
+static void delayed_stop(void)
+{
+	unsigned int i;
+
+	spin_lock(&delayed_lock);
+	delayed_on = false;
+	spin_unlock(&delayed_lock);
+	for (i = 0; i < DELAYED_MAX; i++)
+		if (delayed[i].work.func)
+			cancel_delayed_work_sync(&delayed[i]);
+}
+
+static int cmd_delay(char *args)
+{
+	unsigned int i;
+
+	if (args)
+		return fail(-EINVAL, "use: delay");
+	delayed_stop();
+	cpumask_clear(delayed_ran);
+	delayed_on = true;
+	for (i = 0; i < DELAYED_MAX; i++) {
+		INIT_DELAYED_WORK(&delayed[i], delayed_run);
+		schedule_delayed_work(&delayed[i], DELAY + i);
+	}
+	return 0;
+}
+
+static int cmd_delayed(char *args)
+{
+	if (args)
+		return fail(-EINVAL, "use: delayed");
+	delayed_stop();
+	seq_buf_printf(&result, "ran=%*pbl\n", cpumask_pr_args(delayed_ran));
+	return 0;
+}
+
 /* --- the file ------------------------------------------------------------ */
 
 static const struct {
@@ -482,6 +539,8 @@ static const struct {
 	{ "held", cmd_held },
 	{ "release", cmd_release },
 	{ "drop", cmd_drop },
+	{ "delay", cmd_delay },
+	{ "delayed", cmd_delayed },
 };
 
 static int run_command(char *line)
@@ -495,7 +554,7 @@ static int run_command(char *line)
 		if (!strcmp(name, commands[i].name))
 			return commands[i].run(line);
 	return fail(-EINVAL,
-		    "no such command; there are: run rescue keep use hold held release drop");
+		    "no such command; there are: run rescue keep use hold held release drop delay delayed");
 }
 
 static struct command_file kcwork_file = {
@@ -511,9 +570,11 @@ int __init kcwork_init(void)
 	seq_buf_init(&result, result_text, sizeof(result_text));
 	if (!zalloc_cpumask_var(&ran, GFP_KERNEL) ||
 	    !zalloc_cpumask_var(&rescued, GFP_KERNEL) ||
+	    !zalloc_cpumask_var(&delayed_ran, GFP_KERNEL) ||
 	    !command_file_create(&kcwork_file)) {
 		free_cpumask_var(ran);
 		free_cpumask_var(rescued);
+		free_cpumask_var(delayed_ran);
 		return -ENOMEM;
 	}
 	return 0;
@@ -523,9 +584,11 @@ int __init kcwork_init(void)
 void kcwork_exit(void)
 {
 	command_file_remove(&kcwork_file);
+	delayed_stop();
 	drop_all();
 	if (rescue_wq)
 		destroy_workqueue(rescue_wq);
 	free_cpumask_var(ran);
 	free_cpumask_var(rescued);
+	free_cpumask_var(delayed_ran);
 }

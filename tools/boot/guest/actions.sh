@@ -377,3 +377,36 @@ await_line() {
 	done
 	return 1
 }
+
+# timers:CPU: a busy loop on CPU, and timers and delayed work that CPU 0 arms while it is
+# often idle; how many timers of others expire on CPU, and where the work has run
+do_timers() {
+	local trace=/sys/kernel/tracing instance event loop status=0
+	[ -d $trace/instances ] || mount -t tracefs tracefs $trace
+	instance=$trace/instances/timers
+	mkdir $instance || return 1
+	echo 8192 >$instance/buffer_size_kb
+	# Before there is randomness, all of them look alike.
+	echo nohash-ptr >$instance/trace_options
+	for event in timer_start timer_expire_entry hrtimer_start hrtimer_expire_entry; do
+		echo 1 >$instance/events/timer/$event/enable
+	done
+	taskset "$(printf '%x' $((1 << $1)))" sh -c 'while :; do :; done' &
+	loop=$!
+	# What it was before does not count.
+	sleep 1
+	taskset 1 sh -c 'echo delay >/proc/kcwork'
+	echo >$instance/trace
+	taskset 1 sh -c 'tries=0
+		while [ $tries -lt 100 ]; do
+			usleep 30000
+			tries=$((tries + 1))
+		done'
+	echo 0 >$instance/tracing_on
+	echo delayed >/proc/kcwork || status=1
+	kill $loop
+	awk -v what=timers -v target="$1" -f /kc/facts.awk $instance/trace >>"$facts"
+	fact delayed "$(cat /proc/kcwork)" >>"$facts"
+	rmdir $instance
+	return $status
+}

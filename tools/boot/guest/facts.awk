@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Prints facts, one process for all of them: a fork for each thread would take
-# longer than the boot. "what" is start, snapshot, klog, file, lines, tally, fired or
-# work.
+# longer than the boot. "what" is start, snapshot, klog, file, lines, tally, fired, work
+# or timers.
 
 BEGIN {
 	for (i = 1; i < 256; i++)
@@ -17,7 +17,7 @@ BEGIN {
 		lines(ARGV[1])
 	else if (what == "tally")
 		tally()
-	if (what != "klog" && what != "fired" && what != "work")
+	if (what != "klog" && what != "fired" && what != "work" && what != "timers")
 		exit
 }
 
@@ -59,7 +59,24 @@ what == "work" {
 	next
 }
 
+what == "timers" {
+	if (!match($0, /\[[0-9]+\]/))
+		next
+	on = substr($0, RSTART + 1, RLENGTH - 2) + 0
+	if (!match($0, /timer=[0-9a-fx]+/))
+		next
+	id = substr($0, RSTART, RLENGTH)
+	# Who pins one to another CPU wants it there.
+	if (/timer_start:/)
+		armed[id] = /flags=[A-Z|]*P|PINNED/ ? target : on
+	else if (on == target && id in armed)
+		expired[armed[id] == target ? "own" : "foreign"]++
+	next
+}
+
 END {
+	if (what == "timers")
+		print "@kc timers own=" expired["own"] + 0 " foreign=" expired["foreign"] + 0
 	for (key in ran) {
 		split(key, part, SUBSEP)
 		print "@kc worked kind=" part[1] " cpu=" part[2] " count=" ran[key]

@@ -739,6 +739,32 @@ static void begin_step(const char *name, const char *arg)
 	write_all(kmsg_fd, text);
 }
 
+/* The affinity of every interrupt that has a handler. */
+static void print_irqs(void)
+{
+	DIR *dir = opendir("/proc/irq");
+	struct dirent *entry;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		char path[64], key[16];
+		unsigned int number;
+		struct stat status;
+
+		/* The directory of one that has a handler has one for that. */
+		if (sscanf(entry->d_name, "%u", &number) != 1)
+			continue;
+		snprintf(path, sizeof(path), "/proc/irq/%u", number);
+		if (stat(path, &status) || status.st_nlink <= 2)
+			continue;
+		snprintf(path, sizeof(path), "/proc/irq/%u/smp_affinity", number);
+		snprintf(key, sizeof(key), "irq%u", number);
+		print_file(key, path);
+	}
+	closedir(dir);
+}
+
 static void end_step(const char *name, const char *arg, int status)
 {
 	const struct state *state = &states[state_count - 1];
@@ -753,6 +779,7 @@ static void end_step(const char *name, const char *arg, int status)
 	print_file("wq", WORKQUEUES "/cpumask");
 	print_file("wqrequested", WORKQUEUES "/cpumask_requested");
 	print_file("irqdefault", "/proc/irq/default_smp_affinity");
+	print_irqs();
 	printf(" init=%s", format_cpus(allowed_of(1)));
 	if (child)
 		printf(" child=%s", format_cpus(allowed_of(child)));

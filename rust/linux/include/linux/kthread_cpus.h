@@ -20,6 +20,7 @@ struct task_struct;
  * @KTHREAD_CPUS_UMH: usermode helpers
  * @KTHREAD_CPUS_INIT: PID 1
  * @KTHREAD_CPUS_IRQ: interrupts that nobody has placed
+ * @KTHREAD_CPUS_TIMER: timers that are handled for other CPUs
  */
 enum kthread_cpus_class {
 	KTHREAD_CPUS_KTHREAD	= 1 << 0,
@@ -27,6 +28,7 @@ enum kthread_cpus_class {
 	KTHREAD_CPUS_UMH	= 1 << 2,
 	KTHREAD_CPUS_INIT	= 1 << 3,
 	KTHREAD_CPUS_IRQ	= 1 << 4,
+	KTHREAD_CPUS_TIMER	= 1 << 5,
 };
 
 /* In Rust, kernel/kthread_cpus/, with their documentation: */
@@ -40,9 +42,8 @@ unsigned int kthread_cpus_obey(const char *value, unsigned int times,
 			       struct cpumask *confined, struct cpumask *scratch,
 			       const struct cpumask *housekeeping);
 ssize_t kthread_cpus_print_classes(unsigned int classes, char *buffer, size_t size);
-void kthread_cpus_check_present(const char *value, const struct cpumask *confined,
-				struct cpumask *scratch,
-				const struct cpumask *housekeeping);
+void kthread_cpus_none_online(const char *value, const struct cpumask *cpus);
+void kthread_cpus_impossible(const char *value);
 
 #ifdef CONFIG_KTHREAD_CPUS
 
@@ -109,8 +110,7 @@ struct kthread_affinity_wishes {
 
 /* In Rust as well: */
 int kthread_registry_init(unsigned int nodes);
-bool kthread_registry_add(struct kthread_affinity *affinity, int node,
-			  const struct cpumask *mask);
+bool kthread_registry_add(struct kthread_affinity *affinity, int node);
 void kthread_registry_remove(struct kthread_affinity *affinity);
 int kthread_registry_prefer(struct kthread_affinity *affinity,
 			    const struct cpumask *mask, bool update);
@@ -159,13 +159,25 @@ extern unsigned int kthread_cpus_classes;
 
 void __init kthread_cpus_init(void);
 int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class);
-void kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus);
+
+/* levels.c: */
+extern struct cpumask kthread_cpus_timers;
+void __init kthread_cpus_levels_init(const struct cpumask *confined);
+void kthread_cpus_set_usable(unsigned int cpu, bool usable);
+void kthread_cpus_update_levels(void);
+void kthread_cpus_update_timers(void);
+int kthread_cpus_timer_target(int cpu);
+void kthread_cpus_level(struct cpumask *cpus);
+bool kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus);
+
+/* kernel/irq/confine.c: */
+void irq_update_confined(void);
 
 /**
  * kthread_cpus_confines - Does kthread_cpus= confine a class of work?
  * @class: the class
  *
- * Without the boot option it may change later, when user space sets the CPUs. Any
+ * Any of them, if it is several. Without the boot option it may change later, when user space sets the CPUs. Any
  * context.
  *
  * Return: whether it does; false until the option was read.
@@ -175,7 +187,16 @@ static inline bool kthread_cpus_confines(enum kthread_cpus_class class)
 	return READ_ONCE(kthread_cpus_classes) & class;
 }
 
+/* Is this CPU to handle no timers that other CPUs have armed? Any context. */
+static inline bool kthread_cpus_no_timers(int cpu)
+{
+	return kthread_cpus_confines(KTHREAD_CPUS_TIMER) &&
+	       !cpumask_test_cpu(cpu, &kthread_cpus_timers);
+}
+
 #else
+
+#define kthread_cpus_timers	(*cpu_possible_mask)
 
 static inline void kthread_cpus_init(void) { }
 static inline void kthread_affinity_unregister(struct task_struct *p) { }
@@ -202,8 +223,22 @@ static inline int kthread_cpus_affine(struct task_struct *p,
 	return 0;
 }
 
-static inline void kthread_cpus_narrow(struct task_struct *task,
-				       struct cpumask *cpus) { }
+static inline bool kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus)
+{
+	return false;
+}
+
+static inline bool kthread_cpus_no_timers(int cpu)
+{
+	return false;
+}
+
+static inline int kthread_cpus_timer_target(int cpu)
+{
+	return cpu;
+}
+
+static inline void kthread_cpus_update_timers(void) { }
 
 #endif /* CONFIG_KTHREAD_CPUS */
 

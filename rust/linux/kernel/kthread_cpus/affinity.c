@@ -111,13 +111,9 @@ int kthread_affinity_evaluate(struct task_struct *p,
 void kthread_affinity_register(struct task_struct *p, int node)
 {
 	struct kthread_affinity *affinity = kthread_affinity_of(p);
-	bool differs;
 
 	affinity->task = p;
-	/* Who sets the mask meanwhile either finds it registered, or is seen here. */
-	scoped_guard(raw_spinlock_irqsave, &p->pi_lock)
-		differs = kthread_registry_add(affinity, node, &p->cpus_mask);
-	if (differs)
+	if (kthread_registry_add(affinity, node))
 		kthread_reset_cpus_allowed(p, KTHREAD_AFFINITY_CREATED, false);
 }
 
@@ -134,14 +130,18 @@ void kthread_affinity_unregister(struct task_struct *p)
 /*
  * Called by kthreadd, and by a kthread that was woken for the first time. Without
  * kthread_cpus= it begins where kthreadd is, and moves to its node now, whatever
- * was set meanwhile, unless it has got a preferred mask.
+ * was set meanwhile, unless it has got a preferred mask. Without a node it moves
+ * only if there are CPUs to keep away from, as ever.
  */
 void kthread_affinity_start(void)
 {
-	if (!(current->flags & PF_NO_SETAFFINITY) &&
-	    READ_ONCE(kthread_affinity_of(current)->group) <= 1 + nr_node_ids &&
-	    !kthread_cpus_confines(KTHREAD_CPUS_KTHREAD))
-		kthread_reset_cpus_allowed(current, KTHREAD_AFFINITY_CREATED, true);
+	const unsigned int group = READ_ONCE(kthread_affinity_of(current)->group);
+
+	if (current->flags & PF_NO_SETAFFINITY || group > 1 + nr_node_ids ||
+	    (group == 1 && !housekeeping_enabled(HK_TYPE_DOMAIN)) ||
+	    kthread_cpus_confines(KTHREAD_CPUS_KTHREAD))
+		return;
+	kthread_reset_cpus_allowed(current, KTHREAD_AFFINITY_CREATED, true);
 }
 
 /* A kthread that moves when it has enabled migration, waited for by a worker. */
@@ -230,6 +230,8 @@ void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int c
 int kthreads_update_housekeeping(void)
 {
 	kthread_affinity_change(KTHREAD_AFFINITY_HOUSEKEEPING, 0);
+	guard(cpus_read_lock)();
+	kthread_cpus_update_levels();
 	return 0;
 }
 
@@ -247,18 +249,25 @@ static int kthreads_offline_cpu(unsigned int cpu)
 	return 0;
 }
 
-static int kthreads_active_cpu(unsigned int cpu)
+static int kthreads_update_workqueues(void)
 {
 	if (kthread_cpus_confines(KTHREAD_CPUS_WQ) && workqueue_update_kthread_cpus(NULL))
 		pr_warn("no memory to move unbound workqueues\n");
 	return 0;
 }
 
+static int kthreads_active_cpu(unsigned int cpu)
+{
+	kthread_cpus_set_usable(cpu, true);
+	return kthreads_update_workqueues();
+}
+
 /* Before the scheduler pushes away what runs there: confined kthreads get others. */
 static int kthreads_inactive_cpu(unsigned int cpu)
 {
 	kthread_affinity_change(KTHREAD_AFFINITY_OFFLINE, cpu);
-	return kthreads_active_cpu(cpu);
+	kthread_cpus_set_usable(cpu, false);
+	return kthreads_update_workqueues();
 }
 
 static int __init kthreads_init(void)

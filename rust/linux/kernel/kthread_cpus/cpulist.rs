@@ -37,10 +37,12 @@ pub struct Error {
 ///
 /// # Invariants
 ///
-/// `words` has exactly as many words as `nbits` bits take, and `nbits` is not 0.
+/// `words` has exactly as many words as `nbits` bits take, and `0 < cpus <= nbits`.
 pub struct Mask<'a> {
     words: &'a mut [usize],
     nbits: u32,
+    /// How many CPUs `all` stands for, of which `N` is the last.
+    cpus: u32,
 }
 
 /// The bits in a word.
@@ -51,10 +53,16 @@ impl<'a> Mask<'a> {
     /// when `nbits` is 0.
     #[inline]
     pub fn new(words: &'a mut [usize], nbits: u32) -> Option<Self> {
+        Self::with_cpus(words, nbits, nbits)
+    }
+
+    /// As [`Mask::new()`] for a machine that has `cpus` CPUs, at most `nbits` and not 0.
+    #[inline]
+    pub fn with_cpus(words: &'a mut [usize], nbits: u32, cpus: u32) -> Option<Self> {
         let words = words.get_mut(..(nbits as usize).div_ceil(BITS))?;
 
         // INVARIANT: `words` was just cut to that length.
-        (nbits != 0).then_some(Self { words, nbits })
+        (cpus != 0 && cpus <= nbits).then_some(Self { words, nbits, cpus })
     }
 
     /// Sets the bits from `first` to `last`, both included.
@@ -197,8 +205,10 @@ fn is_separator(byte: u8) -> bool {
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     text: &'a [u8],
-    /// The last bit of the mask, which `N` stands for.
+    /// The last bit of the mask.
     last_bit: usize,
+    /// The last CPU, which `N` stands for.
+    last_cpu: usize,
     /// Where in `text` the byte is that is next.
     at: usize,
     /// That byte, 0 at the end as in C.
@@ -243,7 +253,7 @@ impl Reader<'_> {
         u64::from(self.byte).wrapping_sub(u64::from(b'0'))
     }
 
-    /// Takes a decimal number, or `N` for the last bit.
+    /// Takes a decimal number, or `N` for the last CPU.
     #[inline(always)]
     fn number(&mut self) -> Result<usize, Error> {
         let begin = self.at;
@@ -251,7 +261,7 @@ impl Reader<'_> {
 
         if self.byte == b'N' {
             self.advance();
-            return Ok(self.last_bit);
+            return Ok(self.last_cpu);
         }
         if number > 9 {
             return self.malformed();
@@ -293,7 +303,7 @@ impl Reader<'_> {
                 return self.malformed();
             };
             self.go(begin.wrapping_add(3));
-            (first, last, begin_last) = (0, self.last_bit, begin);
+            (first, last, begin_last) = (0, self.last_cpu, begin);
         } else {
             first = self.number()?;
             if self.byte != b'-' {
@@ -361,6 +371,7 @@ pub fn parse(text: &[u8], mask: &mut Mask<'_>) -> Result<(), Error> {
         text,
         // A mask is never empty.
         last_bit: (mask.nbits as usize).wrapping_sub(1),
+        last_cpu: (mask.cpus as usize).wrapping_sub(1),
         at: 0,
         byte: 0,
     };

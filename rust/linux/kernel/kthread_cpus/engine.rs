@@ -21,10 +21,7 @@
 use kernel::{
     bindings,
     container_of,
-    cpumask::{
-        self,
-        Cpumask, //
-    },
+    cpumask,
     error::from_result,
     prelude::*, //
 };
@@ -225,29 +222,23 @@ pub unsafe extern "C" fn kthread_registry_init(nodes: c_uint) -> c_int {
 /// Registers a new kthread, with the preference for the CPUs of `node` unless that is
 /// `NUMA_NO_NODE`. Any context.
 ///
-/// Returns whether it is confined, and not to `mask`.
+/// Returns whether kthreads are confined. Then the kthread has to be evaluated.
 ///
 /// # Safety
 ///
-/// * `affinity` must point to the `struct kthread_affinity` of a kthread that is not registered,
-///   and stay valid until [`kthread_registry_remove`].
-/// * `mask` must be valid for reading.
+/// `affinity` must point to the `struct kthread_affinity` of a kthread that is not registered, and
+/// stay valid until [`kthread_registry_remove`].
 #[export]
 pub unsafe extern "C" fn kthread_registry_add(
     affinity: *mut bindings::kthread_affinity,
     node: c_int,
-    mask: *const bindings::cpumask,
 ) -> bool {
     // SAFETY: The caller promises that it is valid for as long as it is registered.
     let member = unsafe { Member::new(affinity) };
-    // SAFETY: The caller promises that it is valid.
-    let mask = unsafe { words(mask) };
 
     locked(|registry| {
-        let is_confined = registry.masks().is_confined;
-        let allowed = registry.register(member, usize::try_from(node).ok());
-
-        is_confined && Some(allowed) != mask
+        registry.register(member, usize::try_from(node).ok());
+        registry.masks().is_confined
     })
     .unwrap_or(false)
 }
@@ -284,20 +275,20 @@ pub unsafe extern "C" fn kthread_registry_prefer(
     mask: *const bindings::cpumask,
     update: bool,
 ) -> c_int {
-    // SAFETY: The caller promises that it is valid for reading.
-    let mask = unsafe { Cpumask::from_raw(mask) };
+    // SAFETY: The caller promises that it is valid for reading, as the possible CPUs always are.
+    let (mask, possible) = unsafe { (words(mask), words(cpumask::possible_mask().as_raw())) };
+    let (mask, possible) = (mask.unwrap_or_default(), possible.unwrap_or_default());
 
     from_result(|| {
         // SAFETY: The caller promises that it is valid.
         let member = unsafe { Member::new(NonNull::new(affinity).ok_or(EINVAL)?.as_ptr()) };
-        let mut words = KVVec::from_elem(0, length(), GFP_KERNEL)?;
-        // SAFETY: It is as long as a `struct cpumask`, and only borrowed here.
-        let copy = unsafe { Cpumask::from_raw_mut(words.as_mut_ptr().cast()) };
+        let mut preferred = KVec::from_elem(0, length(), GFP_KERNEL)?;
 
-        mask.copy(copy);
-        copy.retain(cpumask::possible_mask());
+        for (to, (from, possible)) in preferred.iter_mut().zip(mask.iter().zip(possible)) {
+            *to = from & possible;
+        }
 
-        let mut prealloc = Prealloc::new(words)?;
+        let mut prealloc = Prealloc::new(preferred);
 
         loop {
             match locked(|registry| registry.prefer(member, &mut prealloc, update)) {

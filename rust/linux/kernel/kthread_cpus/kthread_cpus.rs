@@ -30,8 +30,15 @@ use engine::{
     length,
     words, //
 };
-use option::Classes;
-use policy::Cpus;
+use option::{
+    Classes,
+    Shown,
+    Verdict, //
+};
+use policy::{
+    CpuSet,
+    Cpus, //
+};
 
 const __LOG_PREFIX: &[u8] = b"kthread_cpus\0";
 
@@ -42,6 +49,7 @@ const _: () = {
     assert!(Classes::UMH.bits() == bindings::kthread_cpus_class_KTHREAD_CPUS_UMH);
     assert!(Classes::INIT.bits() == bindings::kthread_cpus_class_KTHREAD_CPUS_INIT);
     assert!(Classes::IRQ.bits() == bindings::kthread_cpus_class_KTHREAD_CPUS_IRQ);
+    assert!(Classes::TIMER.bits() == bindings::kthread_cpus_class_KTHREAD_CPUS_TIMER);
 };
 
 /// Computes where a thread of the kernel may run.
@@ -139,14 +147,38 @@ pub unsafe extern "C" fn kthread_cpus_print_classes(
     }
 }
 
-/// The value of the option to show in the log, where what is not printable is escaped, and what to
-/// show for the part that would not fit in a line.
-fn shown(value: &[u8]) -> (&BStr, &'static str) {
-    // A line of the log holds about 1,000 characters, and an escaped byte takes 4.
-    match value.get(..200) {
-        Some(begin) if begin.len() < value.len() => (BStr::from_bytes(begin), "..."),
-        _ => (BStr::from_bytes(value), ""),
+/// The value of the option as the log shows it: what is not printable is escaped, and of a long one
+/// that is shown which is around the offset `at`.
+struct Value<'a>(&'a [u8], usize);
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A line of the log holds about 1,000 characters, and an escaped byte takes 4.
+        const MOST: usize = 128;
+        let &Self(value, at) = self;
+        let begin = if at < MOST { 0 } else { at - MOST / 4 };
+        let end = value.len().min(begin + MOST);
+        let dots = |is_cut| if is_cut { "..." } else { "" };
+
+        f.write_fmt(fmt!(
+            "\"{}{}{}\"",
+            dots(begin > 0),
+            BStr::from_bytes(value.get(begin..end).unwrap_or_default()),
+            dots(end < value.len())
+        ))
     }
+}
+
+/// The words of the static mask `mask`, which has a bit for every CPU that the kernel is built for.
+///
+/// # Safety
+///
+/// `mask` must be valid for writing, and nobody else may access it while the result is used.
+unsafe fn all_words<'a>(mask: *mut bindings::cpumask) -> &'a mut [usize] {
+    let length = size_of::<bindings::cpumask>() / size_of::<usize>();
+
+    // SAFETY: The caller promises that it is valid and ours alone, and it is that long.
+    unsafe { core::slice::from_raw_parts_mut(mask.cast(), length) }
 }
 
 /// Decides what becomes of the boot option, and says it in the log.
@@ -156,13 +188,17 @@ fn shown(value: &[u8]) -> (&BStr, &'static str) {
 /// bits of `enum kthread_cpus_class`; or returns 0 if it cannot be obeyed, and then `confined` has
 /// no meaning. `scratch` never has.
 ///
+/// Numbers of CPUs that this machine cannot have are allowed, so that machines of different size
+/// can have the same command line.
+///
 /// Called once at boot, after the whole command line was read and the masks of the possible and
 /// housekeeping CPUs were set up. Allocates nothing.
 ///
 /// # Safety
 ///
 /// * `value` must be a valid C string, and `housekeeping` valid for reading.
-/// * `confined` and `scratch` must be valid for writing, and not be accessed by others meanwhile.
+/// * `confined` and `scratch` must be whole `struct cpumask`s that are valid for writing, and not
+///   be accessed by others meanwhile.
 #[export]
 #[link_section = ".init.text"]
 pub unsafe extern "C" fn kthread_cpus_obey(
@@ -174,22 +210,21 @@ pub unsafe extern "C" fn kthread_cpus_obey(
 ) -> c_uint {
     // SAFETY: The caller promises that it is a valid C string.
     let value = unsafe { CStr::from_char_ptr(value) }.to_bytes();
-    // SAFETY: The caller promises that it is valid for writing, and not accessed by others.
-    let confined = unsafe { Cpumask::from_raw_mut(confined) };
-    // SAFETY: The caller promises that it is valid for writing, and not accessed by others.
-    let scratch = unsafe { Cpumask::from_raw_mut(scratch) };
-    // SAFETY: The caller promises that it is valid for reading.
-    let housekeeping = unsafe { Cpumask::from_raw(housekeeping) };
-    let possible = cpumask::possible_mask();
+    // SAFETY: The caller promises that both are whole, valid for writing, and ours alone.
+    let (confined, scratch) = unsafe { (all_words(confined), all_words(scratch)) };
+    // SAFETY: The caller promises that it is valid for reading, as the possible CPUs always are.
+    let (housekeeping, possible) =
+        unsafe { (words(housekeeping), words(cpumask::possible_mask().as_raw())) };
+    let (housekeeping, possible) =
+        (housekeeping.unwrap_or_default(), possible.unwrap_or_default());
     let nr_cpu_ids = kernel::cpu::nr_cpu_ids();
-    let (shown, more) = shown(value);
+    let shown = Value(value, 0);
 
     if times > 1 {
-        pr_warn!("given {times} times, the last one wins: \"{shown}{more}\"\n");
+        pr_warn!("given {times} times, the last one wins: {shown}\n");
     }
 
-    let words = confined.as_mut_bitmap().as_mut_words();
-    let Some(mut mask) = cpulist::Mask::new(words, nr_cpu_ids) else {
+    let Some(mut mask) = cpulist::Mask::with_cpus(confined, bindings::NR_CPUS, nr_cpu_ids) else {
         return 0;
     };
     let parsed = option::parse(value, &mut mask).map_err(|error| match error {
@@ -204,83 +239,83 @@ pub unsafe extern "C" fn kthread_cpus_obey(
     let classes = match parsed {
         Ok(classes) => classes,
         Err((reason, at)) => {
-            let last = nr_cpu_ids - 1;
-            pr_warn!(
-                "ignoring \"{shown}{more}\": {reason} at offset {at} (the last CPU is {last})\n"
-            );
+            let (shown, last) = (Value(value, at), bindings::NR_CPUS - 1);
+            pr_warn!("ignoring {shown}: {reason} at offset {at} (the last CPU is {last})\n");
             return 0;
         }
     };
 
-    if confined.empty() {
-        pr_warn!("ignoring \"{shown}{more}\": there is no CPU in the list\n");
-        return 0;
+    let verdict = option::judge(confined, scratch, possible, housekeeping);
+    let (list, dropped) = (Shown(confined), Shown(scratch));
+    match verdict {
+        Verdict::Obeyed if scratch.empty() => {}
+        Verdict::Obeyed => pr_warn!(
+            "dropping CPUs {} of {shown}: they are not possible\n",
+            format_args!("{dropped}")
+        ),
+        Verdict::Empty => pr_warn!("ignoring {shown}: there is no CPU in the list\n"),
+        Verdict::Impossible => pr_warn!(
+            "ignoring {shown}: CPUs {} are not possible\n",
+            format_args!("{dropped}")
+        ),
+        Verdict::Isolated => pr_warn!(
+            "ignoring {shown}: no CPU of {} is a housekeeping CPU ({})\n",
+            format_args!("{list}"),
+            format_args!("{}", Shown(housekeeping))
+        ),
     }
-    // Every housekeeping CPU is possible.
-    if !confined.intersects(housekeeping) {
-        let list = &*confined;
-        pr_warn!(
-            "ignoring \"{shown}{more}\": no CPU of {list} is a housekeeping CPU ({housekeeping})\n"
-        );
+    if verdict != Verdict::Obeyed {
         return 0;
-    }
-    if scratch.andnot(confined, possible) {
-        confined.retain(possible);
-        let dropped = &*scratch;
-        pr_warn!("dropping CPUs {dropped} of \"{shown}{more}\": they are not possible\n");
     }
 
     // One line in any case, so that the log shows at a glance what became of the option.
-    let less = match scratch.andnot(confined, housekeeping) {
-        true => " less isolated ",
-        false => "",
-    };
-    let (list, isolated) = (&*confined, &*scratch);
+    scratch.assign(confined);
+    scratch.exclude(housekeeping);
+    let less = if scratch.empty() { "" } else { " less isolated " };
     pr_info!(
-        "confined {} to CPUs {list}{less}{isolated} out of {possible}\n",
-        format_args!("{classes}")
+        "confined {} out of {}\n",
+        format_args!("{classes} to CPUs {}{less}{}", Shown(confined), Shown(scratch)),
+        format_args!("{}", Shown(possible))
     );
     classes.bits()
 }
 
-/// Says in the log where the work will be if none of the CPUs to which the boot option confines it
-/// is present yet.
+/// Says in the log where the work is if no CPU to which the boot option confines it is online.
 ///
-/// `value` is what was passed to [`kthread_cpus_obey`], and `confined` what that has set. `scratch`
-/// has no meaning after the call, which is made once, after `smp_prepare_cpus()`: not before do all
-/// architectures know which CPUs are present. Allocates nothing.
+/// `value` is what was passed to [`kthread_cpus_obey`], and `cpus` are used instead. Called once, when
+/// those CPUs are online that come up at boot.
 ///
 /// # Safety
 ///
-/// * `value` must be a valid C string, `confined` and `housekeeping` valid for reading.
-/// * `scratch` must be valid for writing, and nobody else may access it during the call.
+/// `value` must be a valid C string, and `cpus` valid for reading.
 #[export]
 #[link_section = ".init.text"]
-pub unsafe extern "C" fn kthread_cpus_check_present(
+pub unsafe extern "C" fn kthread_cpus_none_online(
     value: *const c_char,
-    confined: *const bindings::cpumask,
-    scratch: *mut bindings::cpumask,
-    housekeeping: *const bindings::cpumask,
+    cpus: *const bindings::cpumask,
 ) {
     // SAFETY: The caller promises that it is a valid C string.
-    let (shown, more) = shown(unsafe { CStr::from_char_ptr(value) }.to_bytes());
-    // SAFETY: The caller promises that it is valid for writing, and not accessed by others.
-    let scratch = unsafe { Cpumask::from_raw_mut(scratch) };
-    // SAFETY: The caller promises that both are valid for reading.
-    let (confined, housekeeping) =
-        unsafe { (Cpumask::from_raw(confined), Cpumask::from_raw(housekeeping)) };
-    // Those that are present and not online are brought up next, or may be at any time.
-    let present = cpumask::present_mask();
+    let value = Value(unsafe { CStr::from_char_ptr(value) }.to_bytes(), 0);
+    // SAFETY: The caller promises that it is valid for reading.
+    let cpus = Shown(unsafe { words(cpus) }.unwrap_or_default());
 
-    scratch.and(confined, housekeeping);
-    if !scratch.intersects(present) {
-        // As `policy::effective()` decides meanwhile.
-        let cpus = match housekeeping.intersects(present) {
-            true => housekeeping,
-            false => cpumask::possible_mask(),
-        };
-        pr_warn!(
-            "no CPU of \"{shown}{more}\" is present yet: using CPUs {cpus} until one is online\n"
-        );
-    }
+    pr_warn!(
+        "no CPU of {value} is online: using CPUs {} until one is\n",
+        format_args!("{cpus}")
+    );
+}
+
+/// Says in the log that the boot option is not obeyed, as the CPUs it names have turned out not to
+/// be possible after all.
+///
+/// # Safety
+///
+/// `value` must be a valid C string.
+#[export]
+#[link_section = ".init.text"]
+pub unsafe extern "C" fn kthread_cpus_impossible(value: *const c_char) {
+    // SAFETY: The caller promises that it is a valid C string.
+    let value = Value(unsafe { CStr::from_char_ptr(value) }.to_bytes(), 0);
+
+    pr_warn!("ignoring {value}: none of its CPUs is possible any more\n");
 }

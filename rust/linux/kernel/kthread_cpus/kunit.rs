@@ -379,7 +379,7 @@ impl<'a> Machine<'a> {
 
     /// Gives `fake` a preference, or another one.
     fn prefer(&mut self, fake: &'a Fake<'a>, mask: usize) -> Result<Result<(), Refusal>> {
-        let mut prealloc = Prealloc::new(KVVec::from_elem(mask, 1, GFP_KERNEL)?)?;
+        let mut prealloc = Prealloc::new(KVec::from_elem(mask, 1, GFP_KERNEL)?);
 
         loop {
             let done = match self.registry.prefer(fake, &mut prealloc, false) {

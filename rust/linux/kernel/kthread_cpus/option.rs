@@ -2,7 +2,10 @@
 
 //! The grammar of the boot option: `kthread_cpus=[flag,...]<cpu-list>`.
 
-use super::cpulist;
+use super::{
+    cpulist,
+    policy::CpuSet, //
+};
 
 /// A set of classes of work, each of which has a flag in the boot option.
 ///
@@ -21,6 +24,8 @@ impl Classes {
     pub const INIT: Self = Self(1 << 3);
     /// Interrupts that nobody has placed.
     pub const IRQ: Self = Self(1 << 4);
+    /// Timers that are handled for other CPUs.
+    pub const TIMER: Self = Self(1 << 5);
 
     /// Every class, with its flag.
     pub const FLAGS: &'static [(&'static str, Self)] = &[
@@ -29,6 +34,7 @@ impl Classes {
         ("umh", Self::UMH),
         ("init", Self::INIT),
         ("irq", Self::IRQ),
+        ("timer", Self::TIMER),
     ];
 
     const ALL: Self = Self((1 << Self::FLAGS.len()) - 1);
@@ -112,4 +118,84 @@ pub fn parse(value: &[u8], mask: &mut cpulist::Mask<'_>) -> Result<Classes, Erro
         Error::List(error)
     })?;
     Ok(if set == 0 { Classes::ALL } else { Classes(set) })
+}
+
+/// What becomes of a list that is well-formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Work is confined to the CPUs that are left of it.
+    Obeyed,
+    /// There is no CPU in it.
+    Empty,
+    /// No CPU of it is possible.
+    Impossible,
+    /// No possible CPU of it is a housekeeping CPU.
+    Isolated,
+}
+
+/// Judges the list `confined`: takes what is not `possible` out of it, and sets `dropped` to that.
+///
+/// Masks may be shorter than `confined` and then have no CPU behind their end.
+pub fn judge(
+    confined: &mut [usize],
+    dropped: &mut [usize],
+    possible: &[usize],
+    housekeeping: &[usize],
+) -> Verdict {
+    let is_empty = confined.empty();
+    let mut possible = possible.iter();
+
+    for (word, dropped) in confined.iter_mut().zip(dropped.iter_mut()) {
+        let possible = possible.next().unwrap_or(&0);
+
+        *dropped = *word & !possible;
+        *word &= possible;
+    }
+    match () {
+        () if is_empty => Verdict::Empty,
+        () if confined.empty() => Verdict::Impossible,
+        () if !confined.intersects(housekeeping) => Verdict::Isolated,
+        () => Verdict::Obeyed,
+    }
+}
+
+/// The CPUs of a mask as a list for the log, such as `0-3,8`, of which not all are shown if there
+/// are many ranges: a line of the log ends after about 1,000 bytes.
+pub struct Shown<'a>(pub &'a [usize]);
+
+impl Shown<'_> {
+    const RANGES: usize = 16;
+
+    /// The first CPU from `from` on that is in the mask, or that is not.
+    fn find(&self, from: usize, is_in: bool) -> Option<usize> {
+        let bits = usize::BITS as usize;
+
+        (from..self.0.len() * bits).find(|cpu| {
+            let word = self.0.get(cpu / bits);
+            word.is_some_and(|word| (word >> (cpu % bits)) & 1 == usize::from(is_in))
+        })
+    }
+}
+
+impl core::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (mut from, mut comma) = (0, "");
+
+        for _ in 0..Self::RANGES {
+            let Some(first) = self.find(from, true) else {
+                return Ok(());
+            };
+
+            from = self.find(first, false).unwrap_or(self.0.len() * usize::BITS as usize);
+            match from - first {
+                1 => write!(f, "{comma}{first}")?,
+                _ => write!(f, "{comma}{first}-{}", from - 1)?,
+            }
+            comma = ",";
+        }
+        match self.find(from, true) {
+            Some(_) => f.write_str(",..."),
+            None => Ok(()),
+        }
+    }
 }

@@ -21,6 +21,13 @@ pub trait CpuSet: AsRef<[usize]> + AsMut<[usize]> {
         }
     }
 
+    /// Removes from this set what is in `other`.
+    fn exclude(&mut self, other: &[usize]) {
+        for (to, other) in self.as_mut().iter_mut().zip(other) {
+            *to &= !other;
+        }
+    }
+
     /// Whether there is no CPU in this set.
     fn empty(&self) -> bool {
         self.as_ref().iter().all(|word| *word == 0)

@@ -122,9 +122,9 @@ pub enum Outcome {
 struct Group<L> {
     /// The CPUs that its threads prefer; without words if they prefer none, or if the group waits
     /// for a mask.
-    preferred: KVVec<usize>,
+    preferred: KVec<usize>,
     /// Where its threads may run, as of `generation`.
-    allowed: KVVec<usize>,
+    allowed: KVec<usize>,
     /// The [`Registry::generation`] for which it was refreshed last.
     generation: u32,
     /// Its threads that are where they may run, or are just being put there.
@@ -140,7 +140,7 @@ struct Group<L> {
 }
 
 impl<L: List> Group<L> {
-    fn new(preferred: KVVec<usize>, allowed: KVVec<usize>, generation: u32) -> Self {
+    fn new(preferred: KVec<usize>, allowed: KVec<usize>, generation: u32) -> Self {
         Self {
             preferred,
             allowed,
@@ -169,13 +169,13 @@ impl<L: List> Group<L> {
 ///
 /// It is made before a lock is taken, and freed with what is left in it after the lock was dropped.
 pub struct Prealloc<L> {
-    mask: Option<KVVec<usize>>,
-    allowed: Option<KVVec<usize>>,
+    mask: Option<KVec<usize>>,
+    allowed: Option<KVec<usize>>,
     groups: Option<KVVec<Group<L>>>,
     order: Option<KVVec<u32>>,
     /// The mask of a group that has no threads any more.
-    freed: Option<KVVec<usize>>,
-    /// For how many groups there was no room.
+    freed: Option<KVec<usize>>,
+    /// For how many groups there must be room, if there was none.
     short: usize,
 }
 
@@ -192,15 +192,12 @@ impl<L: List> Prealloc<L> {
         }
     }
 
-    /// What [`Registry::prefer()`] needs for the preference `mask`. May sleep.
-    pub fn new(mask: KVVec<usize>) -> Result<Self, AllocError> {
-        let allowed = no_cpus(mask.len())?;
-
-        Ok(Self {
+    /// What [`Registry::prefer()`] needs for the preference `mask`, as a rule. Allocates nothing.
+    pub fn new(mask: KVec<usize>) -> Self {
+        Self {
             mask: Some(mask),
-            allowed: Some(allowed),
             ..Self::empty()
-        })
+        }
     }
 
     /// Gets what the call that returned [`Refusal::Short`] was short of. May sleep.
@@ -208,8 +205,11 @@ impl<L: List> Prealloc<L> {
         // With some more, so that the registry is not copied for every group.
         let grown = self.short + self.short / 4 + 8;
 
-        self.groups = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
-        self.order = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
+        self.allowed = Some(no_cpus(self.mask.as_ref().map_or(0, |mask| mask.len()))?);
+        if self.short > 0 {
+            self.groups = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
+            self.order = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
+        }
         Ok(())
     }
 }
@@ -231,20 +231,20 @@ fn extend<T>(table: &mut KVVec<T>, spare: &mut Option<KVVec<T>>) -> bool {
 }
 
 /// A mask of `words` words without a CPU. May sleep.
-fn no_cpus(words: usize) -> Result<KVVec<usize>, AllocError> {
-    KVVec::from_elem(0, words, GFP_KERNEL)
+fn no_cpus(words: usize) -> Result<KVec<usize>, AllocError> {
+    KVec::from_elem(0, words, GFP_KERNEL)
 }
 
 /// The masks of the system.
 pub struct Masks {
     /// The CPUs to which managed kthreads are confined.
-    pub confined: KVVec<usize>,
+    pub confined: KVec<usize>,
     /// The housekeeping CPUs.
-    pub housekeeping: KVVec<usize>,
+    pub housekeeping: KVec<usize>,
     /// The CPUs that may run managed kthreads now: online, and not on their way down.
-    pub usable: KVVec<usize>,
+    pub usable: KVec<usize>,
     /// The CPUs that may ever come online.
-    pub possible: KVVec<usize>,
+    pub possible: KVec<usize>,
     /// Whether managed kthreads are confined. If not, others may set their masks as they like.
     pub is_confined: bool,
 }
@@ -258,6 +258,18 @@ impl Masks {
             possible: no_cpus(words)?,
             is_confined: false,
         })
+    }
+
+    /// Sets `best` to where the threads of a group may run with this preference as long as all CPUs
+    /// are usable.
+    fn best(&self, best: &mut [usize], preferred: &[usize]) {
+        best.assign(&self.housekeeping);
+        if self.is_confined {
+            best.retain(&self.confined);
+        }
+        if preferred.intersects(best) {
+            best.retain(preferred);
+        }
     }
 
     /// Sets `allowed` to where the threads of a group may run with this preference.
@@ -325,7 +337,7 @@ pub struct Registry<L: List> {
     nodes: usize,
     masks: Masks,
     /// Where threads may run that no preference has a say for.
-    common: KVVec<usize>,
+    common: KVec<usize>,
     generation: u32,
     /// The generation that everyone was, that all displaced threads were, and that all narrowed
     /// threads were last evaluated in.
@@ -340,11 +352,13 @@ pub struct Registry<L: List> {
     recheck: L,
     /// Whether a displaced thread may be narrowed as well.
     is_displaced_narrowed: bool,
+    /// The CPUs that groups wait for which are not where they would be if all were usable.
+    better: KVec<usize>,
     /// The CPUs that displaced threads wait for.
-    awaited: KVVec<usize>,
-    scratch: KVVec<usize>,
-    scratch_common: KVVec<usize>,
-    scratch_usable: KVVec<usize>,
+    awaited: KVec<usize>,
+    scratch: KVec<usize>,
+    scratch_common: KVec<usize>,
+    scratch_usable: KVec<usize>,
 }
 
 fn has(mask: &[usize], cpu: usize) -> bool {
@@ -353,18 +367,15 @@ fn has(mask: &[usize], cpu: usize) -> bool {
     mask.get(word).is_some_and(|word| (word >> bit) & 1 != 0)
 }
 
-fn put(mask: &mut [usize], cpu: usize, is_in: bool) {
+/// Returns whether the mask has changed.
+fn put(mask: &mut [usize], cpu: usize, is_in: bool) -> bool {
     let (word, bit) = (cpu / usize::BITS as usize, cpu & (usize::BITS as usize - 1));
+    let has_changed = has(mask, cpu) != is_in;
 
     if let Some(word) = mask.get_mut(word) {
-        *word = *word & !(1 << bit) | usize::from(is_in) << bit;
+        *word ^= usize::from(has_changed) << bit;
     }
-}
-
-fn remove(mask: &mut [usize], less: &[usize]) {
-    for (word, less) in mask.iter_mut().zip(less) {
-        *word &= !less;
-    }
+    has_changed
 }
 
 /// Whether some CPU is in all three.
@@ -390,7 +401,7 @@ impl<L: List> Registry<L> {
         let mut groups = KVVec::with_capacity(1 + nodes, GFP_KERNEL)?;
 
         // There is room for all of them.
-        let _ = groups.push_within_capacity(Group::new(KVVec::new(), no_cpus(words)?, 0));
+        let _ = groups.push_within_capacity(Group::new(KVec::new(), no_cpus(words)?, 0));
         for _ in 0..nodes {
             let (preferred, allowed) = (no_cpus(words)?, no_cpus(words)?);
 
@@ -419,6 +430,7 @@ impl<L: List> Registry<L> {
             watches,
             recheck: L::EMPTY,
             is_displaced_narrowed: false,
+            better: no_cpus(words)?,
             awaited: no_cpus(words)?,
             scratch: no_cpus(words)?,
             scratch_common: no_cpus(words)?,
@@ -450,16 +462,14 @@ impl<L: List> Registry<L> {
     }
 
     /// Registers `thread`, which is not registered, with the preference for the CPUs of `node`, or
-    /// with none. Returns where it may run if nobody asks for anything else.
-    pub fn register(&mut self, thread: L::Thread, node: Option<usize>) -> &[usize] {
+    /// with none.
+    pub fn register(&mut self, thread: L::Thread, node: Option<usize>) {
         let group = match node {
             Some(node) if node < self.nodes => Self::INDIFFERENT + 1 + node as u32,
             _ => Self::INDIFFERENT,
         };
 
         self.join(thread, group);
-        let group = self.groups.get(Self::index(thread));
-        group.map_or(&[], |group| &*group.allowed)
     }
 
     /// Forgets `thread`, if it is registered. What it may run on stays as it is.
@@ -514,27 +524,42 @@ impl<L: List> Registry<L> {
     }
 
     /// The CPU `cpu` can be used from now on. `is_on` tells whether it belongs to a node. Begins a
-    /// generation.
+    /// generation if a group or a thread waits for it.
     pub fn cpu_up(&mut self, cpu: usize, mut is_on: impl FnMut(usize) -> bool) {
+        let mut has_changed = false;
+
         put(&mut self.masks.usable, cpu, true);
         for (node, group) in self.groups.iter_mut().skip(1).take(self.nodes).enumerate() {
-            put(&mut group.preferred, cpu, is_on(node));
+            has_changed |= put(&mut group.preferred, cpu, is_on(node));
         }
 
-        self.begin(has(&self.awaited, cpu));
+        let is_awaited = has(&self.awaited, cpu);
+        if has_changed || is_awaited || has(&self.better, cpu) {
+            self.begin(is_awaited);
+        }
     }
 
     /// The CPU `cpu` must not be used any more. Begins a generation if threads are confined. Those
-    /// that are not are left to the scheduler, as in mainline.
+    /// that are not are left to the scheduler, as in mainline, which looks at them when another CPU
+    /// comes online.
     pub fn cpu_down(&mut self, cpu: usize) {
-        let was_usable = has(&self.masks.usable, cpu);
+        if !put(&mut self.masks.usable, cpu, false) {
+            return;
+        }
+        if !self.masks.is_confined {
+            let (masks, mut nodes) = (&self.masks, self.groups.iter().skip(1).take(self.nodes));
 
-        put(&mut self.masks.usable, cpu, false);
-        if was_usable && self.masks.is_confined {
-            self.begin(self.is_displaced_narrowed);
-            if let Some(watch) = self.watches.get_mut(cpu) {
-                self.recheck.append(watch);
+            if nodes.any(|node| {
+                has(&node.preferred, cpu)
+                    && !meet(&node.preferred, &masks.housekeeping, &masks.usable)
+            }) {
+                self.better.fill(usize::MAX);
             }
+            return;
+        }
+        self.begin(self.is_displaced_narrowed);
+        if let Some(watch) = self.watches.get_mut(cpu) {
+            self.recheck.append(watch);
         }
     }
 
@@ -548,6 +573,7 @@ impl<L: List> Registry<L> {
 
         self.generation = self.generation.wrapping_add(1);
         self.unsettled = self.groups.len();
+        self.better.fill(0);
         if recall || moved {
             self.recalled = self.generation;
             self.awaited.fill(0);
@@ -586,6 +612,15 @@ impl<L: List> Registry<L> {
         let moved = *self.scratch != *group.allowed;
         if moved {
             core::mem::swap(&mut self.scratch, &mut group.allowed);
+        }
+        for preferred in [&*group.preferred, &[]] {
+            masks.best(&mut self.scratch, preferred);
+            if !group.allowed.is_subset(&self.scratch) {
+                unite(&mut self.better, &self.scratch);
+            }
+        }
+        if !group.allowed.is_subset(&masks.housekeeping) {
+            unite(&mut self.better, &masks.housekeeping);
         }
         if moved || Self::is_before(group.generation, self.everyone) {
             group.due.append(&mut group.settled);
@@ -776,7 +811,7 @@ impl<L: List> Registry<L> {
 
         if let Request::Fallback(dying) = request {
             self.scratch_usable.assign(usable);
-            remove(&mut self.scratch_usable, dying);
+            self.scratch_usable.exclude(dying);
             usable = &self.scratch_usable;
             masks.allowed(&mut self.scratch, &group.preferred, is_node, usable);
             masks.allowed(&mut self.scratch_common, &[], false, usable);
@@ -803,7 +838,7 @@ impl<L: List> Registry<L> {
                 }
                 if let Some(second) = second {
                     result.retain(second);
-                    remove(result, wishes.excluded.unwrap_or_default());
+                    result.exclude(wishes.excluded.unwrap_or_default());
                 }
                 if result.intersects(usable) {
                     return (Outcome::Allowed, lost);
@@ -926,15 +961,16 @@ impl<L: List> Registry<L> {
 
     /// Opens a group for the mask of `prealloc`, which belongs at `place` in the order.
     fn open(&mut self, place: usize, prealloc: &mut Prealloc<L>) -> Result<u32, Refusal> {
-        let room = extend(&mut self.order, &mut prealloc.order)
+        let has_room = extend(&mut self.order, &mut prealloc.order)
             && (self.vacant != 0 || extend(&mut self.groups, &mut prealloc.groups));
-        if !room {
-            prealloc.short = self.groups.len() + 1;
+
+        if !has_room || (self.vacant == 0 && prealloc.allowed.is_none()) {
+            prealloc.short = if has_room { 0 } else { self.groups.len() + 1 };
             return Err(Refusal::Short);
         }
         if self.vacant == 0 {
             let allowed = prealloc.allowed.take().unwrap_or_default();
-            let group = Group::new(KVVec::new(), allowed, self.generation);
+            let group = Group::new(KVec::new(), allowed, self.generation);
 
             // There is room for it, here as well as below.
             let _ = self.groups.push_within_capacity(group);

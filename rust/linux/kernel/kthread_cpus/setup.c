@@ -21,7 +21,8 @@ unsigned int kthread_cpus_classes __read_mostly;
 /* Those that the boot option has confined, which stay so. */
 static unsigned int kthread_cpus_boot_classes __ro_after_init;
 /* Those that can be confined, or confined to other CPUs, at run time. */
-#define KTHREAD_CPUS_RUNTIME	(KTHREAD_CPUS_KTHREAD | KTHREAD_CPUS_WQ | KTHREAD_CPUS_UMH)
+#define KTHREAD_CPUS_RUNTIME	(KTHREAD_CPUS_KTHREAD | KTHREAD_CPUS_WQ | \
+				 KTHREAD_CPUS_UMH | KTHREAD_CPUS_TIMER)
 
 /* Serializes those that set the CPUs. Taken before cpu_hotplug_lock. */
 static DEFINE_MUTEX(kthread_cpus_mutex);
@@ -29,8 +30,6 @@ static DEFINE_MUTEX(kthread_cpus_mutex);
 static struct cpumask kthread_cpus_masks[2];
 /* After this grace period nobody uses the other one any more. */
 static struct rcu_gp_seq kthread_cpus_unused;
-/* What user tasks get that choose nothing else. Set at run time are only the others. */
-static struct cpumask kthread_cpus_of_init __ro_after_init;
 
 /* What the command line says. Its text stays where it is. */
 static char *kthread_cpus_value __initdata;
@@ -66,7 +65,7 @@ void __init kthread_cpus_init(void)
 	kthread_cpus_classes = kthread_cpus_boot_classes;
 	cpumask_copy(kthread_cpus_masks, kthread_cpus_classes ? &confined : cpu_possible_mask);
 	__cpu_kthread_mask = kthread_cpus_masks;
-	cpumask_and(&kthread_cpus_of_init, cpu_kthread_mask, housekeeping);
+	kthread_cpus_levels_init(cpu_kthread_mask);
 
 	/* Nobody has created a kthread yet. */
 	if (kthread_registry_init(nr_node_ids))
@@ -76,20 +75,50 @@ void __init kthread_cpus_init(void)
 	kthread_registry_change(KTHREAD_AFFINITY_CONFINED, 0);
 }
 
-static int __init kthread_cpus_present_init(void)
+/* Some machines know only now that there is one CPU, say with nosmp. */
+static int __init kthread_cpus_possible_init(void)
 {
-	static struct cpumask scratch __initdata;
+	struct cpumask *cpus = kthread_cpus_masks;
 
-	if (kthread_cpus_classes)
-		kthread_cpus_check_present(kthread_cpus_value, cpu_kthread_mask, &scratch,
-					   housekeeping_cpumask(HK_TYPE_DOMAIN));
+	if (cpumask_and(cpus, cpus, cpu_possible_mask))
+		return 0;
+
+	kthread_cpus_impossible(kthread_cpus_value);
+	cpumask_copy(cpus, cpu_possible_mask);
+	if (kthread_cpus_confines(KTHREAD_CPUS_WQ)) {
+		guard(cpus_read_lock)();
+		WARN_ON(workqueue_update_kthread_cpus(cpu_none_mask));
+	}
+	kthread_cpus_classes = 0;
+	kthread_cpus_boot_classes = 0;
+	kthread_affinity_change(KTHREAD_AFFINITY_CONFINED, 0);
 	return 0;
 }
-early_initcall(kthread_cpus_present_init);
+early_initcall(kthread_cpus_possible_init);
+
+/* When the CPUs are online that come up at boot. */
+static int __init kthread_cpus_online_init(void)
+{
+	static struct cpumask cpus __initdata;
+
+	guard(cpus_read_lock)();
+	guard(rcu)();
+	if (!kthread_cpus_classes ||
+	    cpumask_first_and_and(cpu_kthread_mask, housekeeping_cpumask(HK_TYPE_DOMAIN),
+				  cpu_online_mask) < nr_cpu_ids)
+		return 0;
+
+	kthread_cpus_effective(&cpus, NULL, cpu_kthread_mask,
+			       housekeeping_cpumask(HK_TYPE_DOMAIN), cpu_online_mask);
+	kthread_cpus_none_online(kthread_cpus_value, &cpus);
+	return 0;
+}
+core_initcall(kthread_cpus_online_init);
 
 /*
- * Confines a user task, if its class is confined. Returns 0, also if there is nothing
- * to confine, or -ENOMEM. May sleep.
+ * Confines a user task, if its class is confined: PID 1, or a usermode helper, which
+ * is the current task, and keeps its CPUs whatever becomes of the cpusets. Returns 0,
+ * also if there is nothing to confine, or -ENOMEM. May sleep.
  */
 int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class)
 {
@@ -104,24 +133,9 @@ int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class)
 		kthread_cpus_effective(allowed, NULL, kthread_cpus_mask(class),
 				       housekeeping_cpumask(HK_TYPE_DOMAIN), cpu_active_mask);
 	/* Should the last of these go away right now, then it stays where it is. */
-	set_cpus_allowed_ptr(p, allowed);
+	if (class != KTHREAD_CPUS_UMH || sched_setaffinity(0, allowed))
+		set_cpus_allowed_ptr(p, allowed);
 	return 0;
-}
-
-/*
- * Leaves out of @cpus those that PID 1 is kept away from, for a task that has not
- * chosen any. Not if none that is active would be left, or if @task is a thread of
- * io_uring for which other CPUs were chosen, which leaves no other trace. Only if
- * PID 1 is confined. Any context.
- */
-void kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus)
-{
-	const struct cpumask *own = &kthread_cpus_of_init;
-
-	if (task->flags & PF_IO_WORKER && !cpumask_subset(&task->cpus_mask, own))
-		return;
-	if (cpumask_first_and_and(cpus, own, cpu_active_mask) < nr_cpu_ids)
-		cpumask_and(cpus, cpus, own);
 }
 
 /*
@@ -201,8 +215,11 @@ static ssize_t kthread_cpus_write(struct file *file, struct kobject *kobj,
 		return -ENOMEM;
 
 	ret = kthread_cpus_parse(buf, count, cpus) ?: kthread_cpus_apply(cpus);
-	if (ret > 0)
+	if (ret > 0) {
 		kthread_affinity_change(KTHREAD_AFFINITY_CONFINED, 0);
+		scoped_guard(cpus_read_lock)
+			kthread_cpus_update_levels();
+	}
 	return ret < 0 ? ret : count;
 }
 
