@@ -16,10 +16,7 @@ pub mod registry;
 
 use kernel::{
     bindings,
-    cpumask::{
-        self,
-        Cpumask, //
-    },
+    cpumask,
     fmt,
     prelude::*,
     str::BStr, //
@@ -93,27 +90,26 @@ pub unsafe extern "C" fn kthread_cpus_effective(
 
 /// Parses a list of CPUs that user space has written.
 ///
-/// Sets `cpus` to the CPUs of the `length` bytes of text at `list`, which may end with a newline.
+/// Sets `cpus` to the CPUs of the `bytes` bytes of text at `list`, which may end with a newline.
 ///
 /// Returns 0, or -EINVAL, -ERANGE or -EOVERFLOW like `bitmap_parselist()`, with `cpus` as it was.
 /// Any context.
 ///
 /// # Safety
 ///
-/// * `list` must be valid for reading `length` bytes.
+/// * `list` must be valid for reading `bytes` bytes.
 /// * `cpus` must be valid for reading and writing, and nobody else may access it during the call.
 #[export]
 pub unsafe extern "C" fn kthread_cpus_parse(
     list: *const c_char,
-    length: usize,
+    bytes: usize,
     cpus: *mut bindings::cpumask,
 ) -> c_int {
     // SAFETY: The caller promises that it is valid for reading, and a `u8` has any value.
-    let list = unsafe { core::slice::from_raw_parts(list.cast::<u8>(), length) };
-    // SAFETY: The caller promises that it is valid for writing, and not accessed by others.
-    let cpus = unsafe { Cpumask::from_raw_mut(cpus) };
-    let words = cpus.as_mut_bitmap().as_mut_words();
-    let parsed = cpulist::Mask::new(words, kernel::cpu::nr_cpu_ids())
+    let list = unsafe { core::slice::from_raw_parts(list.cast::<u8>(), bytes) };
+    // SAFETY: The caller promises that it is valid, and ours alone. It is at least that long.
+    let cpus = unsafe { core::slice::from_raw_parts_mut(cpus.cast(), length()) };
+    let parsed = cpulist::Mask::new(cpus, kernel::cpu::nr_cpu_ids())
         .map(|mut mask| cpulist::parse(list, &mut mask).map_err(|error| error.reason));
 
     match parsed {

@@ -186,7 +186,9 @@ impl core::fmt::Display for Shown<'_> {
                 return Ok(());
             };
 
-            from = self.find(first, false).unwrap_or(self.0.len() * usize::BITS as usize);
+            from = self
+                .find(first, false)
+                .unwrap_or(self.0.len() * usize::BITS as usize);
             match from - first {
                 1 => write!(f, "{comma}{first}")?,
                 _ => write!(f, "{comma}{first}-{}", from - 1)?,
