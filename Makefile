@@ -49,7 +49,7 @@ help:
 	@echo '  APPEND="..."       more for the kernel command line'
 	@echo '  ACCEL=auto         auto, kvm or tcg; auto takes KVM only when a probe boots with it'
 	@echo 'Variables of make kernel:'
-	@echo '  CONFIG=on          on, off, kunit, kcsan, base (without the option, unpatched trees too), clippy'
+	@echo '  CONFIG=on          on, off, kunit, kasan, kcsan, base (without the option, unpatched trees too), clippy'
 	@echo '  DEBUG_INFO=all     on with debug information of everything, not only for its commands of gdb'
 	@echo 'Variables of make configs:'
 	@echo '  CONFIGS="..."      only these (scripts/configs has them all)'

@@ -92,7 +92,7 @@ def guest_entries(
     ]
     entries += [
         Entry(f"kc/umh-{caller}", stat.S_IFLNK | 0o777, b"umh")
-        for caller in ("core", "modprobe", "uevent")
+        for caller in ("core", "modprobe", "uevent", "waiting")
     ]
     return [*entries, *extra]
 

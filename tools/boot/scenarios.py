@@ -125,7 +125,7 @@ ONE_FLAG = [
     for flag in FLAGS
 ] + [
     Scenario("flags-two", "kthread_cpus=wq,kthread,0-1", "0-1", flags=("kthread", "wq")),
-    Scenario("flags-all", "kthread_cpus=kthread,wq,umh,init,irq,0,N", "0,7"),
+    Scenario("flags-all", "kthread_cpus=kthread,wq,umh,init,irq,timer,0,N", "0,7"),
 ]
 
 OUTCOMES = [
@@ -133,7 +133,16 @@ OUTCOMES = [
     _bad("malformed-backwards", "3-1"),
     _bad("malformed-after-flag", "kthread,0-x", offset=10),
     _bad("too-large", "0-99"),
-    _bad("too-large-by-one", "8"),
+    _bad("too-large-by-one", "0,64", offset=2),
+    _bad("not-possible", "8-63", "8-63", "not possible"),
+    Scenario(
+        "outcome-partly-possible",
+        "kthread_cpus=2-3,8-63",
+        "2-3",
+        warning=("2-3,8-63", "8-63", "not possible"),
+    ),
+    Scenario("outcome-one-cpu-left", "nr_cpus=1 kthread_cpus=1-3", warning=("1-3",)),
+    Scenario("outcome-nosmp", "nosmp kthread_cpus=2-3", warning=("2-3",)),
     _bad("overflow", "0,4294967296"),
     _bad("unknown-flag", "bogus,0-1", offset=0),
     _bad("unknown-flag-later", "kthread,bogus,0-1", offset=8),
@@ -210,12 +219,14 @@ CONTRADICTIONS = [
         workqueues="1-4",
         at_work=True,
     ),
-    Scenario("none-online", "maxcpus=2 kthread_cpus=4-5", "4-5", at_work=True),
+    Scenario("irq-threads", "threadirqs kthread_cpus=2-3", "2-3", at_work=True),
+    Scenario("none-online", "maxcpus=2 kthread_cpus=4-5", "4-5", at_work=True, warning=("4-5",)),
     Scenario(
         "none-online-and-isolcpus",
         "maxcpus=3 isolcpus=0-1,4 kthread_cpus=4-5",
         "4-5",
         at_work=True,
+        warning=("4-5",),
     ),
 ]
 
@@ -256,9 +267,17 @@ ORDERS = [
         workqueues="1-4",
     ),
     *_both_orders("nr_cpus", "nr_cpus=4", "kthread_cpus=2-N", cpus="2-3"),
-    *_both_orders("nr_cpus-too-large", "nr_cpus=4", "kthread_cpus=2-5", warning=("2-5",)),
+    *_both_orders(
+        "nr_cpus-partly",
+        "nr_cpus=4",
+        "kthread_cpus=2-5",
+        cpus="2-3",
+        warning=("2-5", "4-5"),
+    ),
     *_both_orders("maxcpus", "maxcpus=4", "kthread_cpus=3-5", cpus="3-5"),
-    *_both_orders("maxcpus-none-online", "maxcpus=2", "kthread_cpus=4-5", cpus="4-5"),
+    *_both_orders(
+        "maxcpus-none-online", "maxcpus=2", "kthread_cpus=4-5", cpus="4-5", warning=("4-5",)
+    ),
 ]
 
 SCENARIOS = [

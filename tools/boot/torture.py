@@ -127,7 +127,7 @@ def main(argv: List[str] | None = None) -> int:
     limit.add_argument("--changes", type=int, default=10000, help="in all (10000)")
     limit.add_argument("--for", dest="seconds", type=int, help="as many as fit in so many seconds")
     parser.add_argument("--seed", type=int, default=1, help="of the first boot (1)")
-    parser.add_argument("--config", default="kunit", help="the kernel: build/out/CONFIG (kunit)")
+    parser.add_argument("--config", default="kasan", help="the kernel: build/out/CONFIG (kasan)")
     parser.add_argument("--kernel", type=Path, help="another one")
     parser.add_argument("--initrd", type=Path, help="another guest, with the module kcload")
     parser.add_argument(

@@ -18,6 +18,7 @@
 #include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/err.h>
+#include <linux/interrupt.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
@@ -550,6 +551,31 @@ static int cmd_update(char *args, struct kind *kind, struct cpumask *scratch)
 /* Many: pointers to some are left on stacks, and where the allocator has had them. */
 #define LEAKED	512
 
+/* What a driver does that places its interrupt. The hint has to last. */
+static int set_irq(char *args, const char *usage, int (*set)(unsigned int, const struct cpumask *))
+{
+	static struct cpumask mask;
+	char *number = strsep(&args, " ");
+	unsigned int irq;
+	int ret;
+
+	if (!args || kstrtouint(number, 10, &irq) || parse_mask(args, &mask))
+		return fail(-EINVAL, usage);
+	ret = set(irq, &mask);
+	seq_buf_printf(&result, "set=%d\n", ret);
+	return ret;
+}
+
+static int cmd_irq(char *args, struct kind *kind, struct cpumask *scratch)
+{
+	return set_irq(args, "use: irq NUMBER LIST", irq_set_affinity);
+}
+
+static int cmd_hint(char *args, struct kind *kind, struct cpumask *scratch)
+{
+	return set_irq(args, "use: hint NUMBER LIST", irq_set_affinity_and_hint);
+}
+
 static int cmd_leak(char *args, struct kind *kind, struct cpumask *scratch)
 {
 	void *volatile lost;
@@ -941,6 +967,8 @@ static const struct {
 	{ "twice", cmd_twice },
 	{ "update", cmd_update },
 	{ "leak", cmd_leak },
+	{ "irq", cmd_irq },
+	{ "hint", cmd_hint },
 };
 
 static int run_command(char *line)
@@ -955,7 +983,7 @@ static int run_command(char *line)
 		if (!strcmp(name, commands[i].name))
 			break;
 	if (i == ARRAY_SIZE(commands))
-		return fail(-EINVAL, "no such command; there are: add del wake crs idle storm twice update leak");
+		return fail(-EINVAL, "no such command; there are: add del wake crs idle storm twice update leak irq hint");
 
 	if (!zalloc_cpumask_var(&kind.mask, GFP_KERNEL))
 		return fail(-ENOMEM, "no memory for a mask");

@@ -326,6 +326,29 @@ do_umh() {
 	return $status
 }
 
+# umh_waiting: where a helper may run that goes on while a partition takes CPUs 6 and 7,
+# and gives them back
+do_umh_waiting() {
+	local pattern helper
+	: >/run/umh
+	read -r pattern </proc/sys/kernel/core_pattern
+	echo '|/kc/umh-waiting' >/proc/sys/kernel/core_pattern
+	sh -c 'kill -SEGV $$' 2>/dev/null &
+	await_line waiting /run/umh || return
+	echo "$pattern" >/proc/sys/kernel/core_pattern
+	helper=$(pgrep -f 'sleep 1000') || return
+	do_isolate 6-7 || return
+	fact umh helper=during allowed="$(allowed_of "$helper")" >>/run/umh
+	do_isolate "" || return
+	fact umh helper=after allowed="$(allowed_of "$helper")" >>/run/umh
+	kill "$helper"
+	cat /run/umh >>"$facts"
+}
+
+allowed_of() {
+	awk '/^Cpus_allowed_list:/ { print $2 }' "/proc/$1/status"
+}
+
 # irqs: on which CPUs interrupts have fired while the serial port had something to
 # send. Nobody has placed that one.
 do_irqs() {

@@ -3,15 +3,13 @@
  * Has every memory allocation of what leads into the affinity engine fail once, and
  * tells what became of it:
  *
- *	faults [brief] [NAME...]
+ *	faults [NAME...]
  *
  * does each operation (see the table; or only those named) with its first allocation
  * failing, then with its second, and so on until there are no more, and prints a line
  * "NAME injected=N failed=N passed=N wrong=N": how many allocations failed, how many
  * times the operation failed for it and how many times it did not, and how often the
  * operation failed with another error than ENOMEM or had an effect although it failed.
- * What is repeated is so twice only if it is to be brief, but for the one operation of
- * which each round makes the tables of the engine grow.
  *
  * Needs a kernel with CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC, debugfs, cgroup v2
  * and the module kcload. See Documentation/fault-injection/fault-injection.rst for
@@ -37,7 +35,6 @@
 #define ROUNDS 12
 
 static int fail_nth = -1;
-static bool brief;
 
 /* All of a file, of which as much is kept as there is room for. */
 static int read_file(const char *path, char *text, size_t size)
@@ -366,8 +363,6 @@ static void do_operation(const struct operation *operation)
 	if (operation->begin[0])
 		must_write(operation->begin[0], operation->begin[1]);
 	choose_thread(operation->thread ? find_thread(operation->thread, 0) : 0);
-	if (brief && rounds > 2 && strcmp(operation->name, "prefer"))
-		rounds = 2;
 	for (round = 0; round < rounds; round++) {
 		if (operation->prepare)
 			operation->prepare(round);
@@ -383,12 +378,8 @@ static void do_operation(const struct operation *operation)
 int main(int argc, char **argv)
 {
 	size_t i;
-	int arg, first = 1;
+	int arg;
 
-	if (argc > 1 && !strcmp(argv[1], "brief")) {
-		brief = true;
-		first = 2;
-	}
 	/* Memory of our own comes in before it can fail. */
 	if (mlockall(MCL_CURRENT | MCL_FUTURE))
 		die("mlockall: %s", strerror(errno));
@@ -403,9 +394,9 @@ int main(int argc, char **argv)
 	must_write(GROUP "/cpuset.cpus", "6-7");
 
 	for (i = 0; i < sizeof(operations) / sizeof(*operations); i++) {
-		bool asked = argc == first;
+		bool asked = argc == 1;
 
-		for (arg = first; arg < argc; arg++)
+		for (arg = 1; arg < argc; arg++)
 			asked |= !strcmp(argv[arg], operations[i].name);
 		if (asked)
 			do_operation(&operations[i]);

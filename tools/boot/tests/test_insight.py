@@ -314,7 +314,7 @@ def test_checkers_are_content(boot: Boot, reference: Boot, boots: Boots) -> None
     """Nothing that looks inside makes the kernel complain."""
     facts = boots.facts(boot)
     assert not facts.failed_actions
-    assert facts.files[CLASSES] == "kthread,wq,umh,init,irq"
+    assert facts.files[CLASSES] == "kthread,wq,umh,init,irq,timer"
     moved = [event for event in events(facts.outputs[TRACE]) if event.name == "khungtaskd"]
     assert [(format_cpus(e.old), format_cpus(e.new), e.reason) for e in moved] == [
         ("2-3", "2", "user"),

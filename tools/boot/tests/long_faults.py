@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""No memory: every allocation of what leads into the engine fails once, with nothing lost."""
+"""No memory: every allocation of what leads into the engine fails once, with nothing lost.
+
+Run by scripts/torture, not by `make test`: pytest takes a file of this name only when it is
+told to.
+"""
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -26,17 +29,15 @@ ALLOC = "=> alloc_cpumask_var: failed!"
 TRACE = "Call Trace:"
 KCPUS = "/sys/devices/system/cpu/kthread_cpus"
 COMMON = "kunit.enable=0 kmemleak=on kthread_cpus=2-3"
-# make torture does all of it.
-HOW = "faults" if os.environ.get("KC_FAULTS") == "all" else "faults:brief"
 FAULTS = Boot(
-    "kunit",
+    "kasan",
     Machine(),
-    f"{COMMON} kcguest.do=insmod:/kc/kcload.ko,debug,{HOW},write:{KCPUS}=4-5,facts,leaks",
+    f"{COMMON} kcguest.do=insmod:/kc/kcload.ko,debug,faults,write:{KCPUS}=4-5,facts,leaks",
     guest="kcload",
     timeout=1800.0,
 )
 PLAIN = Boot(
-    "kunit",
+    "kasan",
     Machine(),
     f"{COMMON} kcguest.do=insmod:/kc/kcload.ko,debug,facts,leaks,"
     "write:/proc/kcload=leak,leaks:on-purpose",
