@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Interrupts that nobody has placed, as kthread_cpus= confines them. */
-#include <linux/cpu.h>
+#include <linux/cleanup.h>
 #include <linux/init.h>
 #include <linux/interrupt.h>
 #include <linux/irq.h>
 #include <linux/kthread_cpus.h>
+#include <linux/mutex.h>
 #include <linux/percpu.h>
 
 #include "internals.h"
 
 /* Set if it was not irqaffinity= that placed them. */
 static bool irq_confines __ro_after_init;
+/* Protects the next one, and the default affinity with it. */
+static DEFINE_MUTEX(irq_default_mutex);
 /* Set as long as user space has not chosen another default affinity. */
 static bool irq_confines_default;
 
@@ -92,8 +95,9 @@ void irq_update_confined(void)
 
 	if (!irq_confines)
 		return;
-	if (irq_confines_default)
-		kthread_cpus_level(irq_default_affinity);
+	scoped_guard(mutex, &irq_default_mutex)
+		if (irq_confines_default)
+			kthread_cpus_level(irq_default_affinity);
 
 	irq_lock_sparse();
 	for_each_active_irq(irq) {
@@ -104,11 +108,10 @@ void irq_update_confined(void)
 	irq_unlock_sparse();
 }
 
-/* User space sets the default affinity. */
+/* User space sets the default affinity, and has the last word. May sleep. */
 void irq_set_default_affinity(const struct cpumask *mask)
 {
-	/* A CPU that comes online may change it as well, unless user space has. */
-	guard(cpus_read_lock)();
+	guard(mutex)(&irq_default_mutex);
 	irq_confines_default = false;
 	cpumask_copy(irq_default_affinity, mask);
 }

@@ -113,7 +113,7 @@ static bool is_unplaced(struct task_struct *task, struct cpumask *cpus)
  * Leaves out of @cpus those that PID 1 is kept away from, if @task has chosen none and
  * is in no cpuset for which some were chosen. Not if none that is active would be left,
  * or if @task is a thread of io_uring for which other CPUs were chosen, which leaves no
- * other trace. Only if PID 1 is confined. Any context. Returns whether there is less.
+ * other trace. Only if PID 1 is confined. Any context. Returns whether @task is confined.
  */
 bool kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus)
 {
@@ -216,7 +216,7 @@ void kthread_cpus_set_usable(unsigned int cpu, bool usable)
 {
 	scoped_guard(mutex, &levels_mutex)
 		assign_cpu(cpu, &levels_usable, usable);
-	if (kthread_cpus_classes)
+	if (READ_ONCE(kthread_cpus_classes))
 		kthread_cpus_update_levels();
 }
 
