@@ -241,7 +241,9 @@ class Placed:
 
 
 def node_cpus(machine: Machine, node: int) -> CpuSet:
-    """Returns the possible CPUs of a node."""
+    """Returns the possible CPUs of a node, none for one that has only memory."""
+    if node >= machine.nodes:
+        return frozenset()
     cores = (machine.maxcpus or machine.smp) // machine.nodes
     return frozenset(range(node * cores, (node + 1) * cores))
 

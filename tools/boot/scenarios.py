@@ -219,6 +219,13 @@ CONTRADICTIONS = [
         workqueues="1-4",
         at_work=True,
     ),
+    Scenario(
+        "nosmt",
+        "nosmt kthread_cpus=1,3",
+        "1,3",
+        machine=Machine(threads=2),
+        warning=("1,3", "online"),
+    ),
     Scenario("irq-threads", "threadirqs kthread_cpus=2-3", "2-3", at_work=True),
     Scenario("none-online", "maxcpus=2 kthread_cpus=4-5", "4-5", at_work=True, warning=("4-5",)),
     Scenario(

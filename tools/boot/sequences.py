@@ -220,6 +220,7 @@ REFUSED = {
     "0,4294967296": EOVERFLOW,
 }
 
+SMT = "/sys/devices/system/cpu/smt/control"
 WQ_FILES = "/sys/devices/virtual/workqueue"
 HELPERS = "helper=modprobe,core,uevent"
 KCLOAD_MODULE = ("insmod:/kc/kcload.ko",)
@@ -562,6 +563,43 @@ SEQUENCES = [
         WRITES_WITH_WORKQUEUES,
         guest="kcload",
         before=KCLOAD_MODULE,
+    ),
+    # Each CPU with an odd number is the second thread of a core.
+    Sequence(
+        "smt",
+        "kthread_cpus=1,3,6",
+        "1,3,6",
+        ("offline=6", f"write={SMT}:off", "online=6", f"write={SMT}:on", "each=1,3"),
+        machine=Machine(threads=2),
+    ),
+    Sequence(
+        "nosmt", "nosmt kthread_cpus=1,3", "1,3", (f"write={SMT}:on", f"write={SMT}:off"),
+        machine=Machine(threads=2),
+    ),
+    # Node 1 has no memory, and node 2 no CPU.
+    Sequence(
+        "nodes",
+        "kthread_cpus=2-3,6",
+        "2-3,6",
+        ("each=5-6", "offline=2-3,6", "online=6,2,3", "offline=4-7", "online=7,6", "kcpus=4-5"),
+        machine=Machine(memory_nodes=1, bare=True),
+    ),
+    Sequence("nodes-absent", "", None, HOTPLUG, machine=Machine(memory_nodes=1, bare=True)),
+    # All CPUs but the first go at once, and come back.
+    Sequence(
+        "checked-suspend",
+        "kunit.enable=0 kthread_cpus=2-3",
+        "2-3",
+        (
+            "affinity=ksmd:3",
+            *partition("a", "5"),
+            "write=/sys/power/pm_test:processors",
+            "write=/sys/power/state:mem",
+            "kcpus=4-6",
+            "write=/sys/power/state:mem",
+            *dissolve("a"),
+        ),
+        config="kunit",
     ),
     # A rescuer is made while the workqueues have no CPU, which then are the ones of the list.
     Sequence(

@@ -123,8 +123,10 @@ class Machine:
     """The virtual machine.
 
     `maxcpus` counts the places for absent CPUs too (0: as smp). There is a socket for
-    every node unless `sockets` says otherwise. With `hotplug` the guest can have absent
-    CPUs added: it prints a line with "kcguest: ask add-cpus". `arch` is one of ARCHES.
+    every node unless `sockets` says otherwise, and a core has `threads` CPUs. With
+    `hotplug` the guest can have absent CPUs added: it prints a line with "kcguest: ask
+    add-cpus". `memory_nodes` more nodes have memory and no CPU, and with `bare` the last
+    of the others has CPUs and no memory. `arch` is one of ARCHES.
     """
 
     smp: int = 8
@@ -134,6 +136,9 @@ class Machine:
     sockets: int = 0
     hotplug: bool = False
     arch: str = "x86_64"
+    threads: int = 1
+    memory_nodes: int = 0
+    bare: bool = False
 
     def __post_init__(self) -> None:
         total = self.maxcpus or self.smp
@@ -147,8 +152,10 @@ class Machine:
             raise BadMachine(
                 f"SMP={total} NODES={self.nodes}: the CPUs must divide evenly among the nodes"
             )
-        if self.sockets and total % self.sockets:
+        if total % ((self.sockets or self.nodes) * self.threads):
             raise BadMachine(f"SMP={total}: the CPUs must divide evenly among the sockets")
+        if self.bare and self.nodes == 1:
+            raise BadMachine(f"NODES={self.nodes}: the first node needs memory")
 
     @property
     def native(self) -> bool:
@@ -168,15 +175,20 @@ class Machine:
             args = ["-machine", f"{arch.board},vmport=on", "-cpu", f"{arch.cpu},-hypervisor"]
             args += ["-m", f"{self.memory}M", "-smbios", "type=1,serial=VMware-guest"]
         sockets = self.sockets or self.nodes
-        places = f"sockets={sockets},cores={total // sockets},threads=1"
+        places = f"sockets={sockets},cores={total // sockets // self.threads},threads={self.threads}"
         args += ["-smp", f"{self.smp},maxcpus={total},{places}"]
-        share = self.memory // self.nodes
-        for node in range(self.nodes):
-            size = share if node else self.memory - share * (self.nodes - 1)
-            first = node * cores
-            args += ["-object", f"memory-backend-ram,id=mem{node},size={size}M"]
-            last = first + cores - 1
-            args += ["-numa", f"node,nodeid={node},cpus={first}-{last},memdev=mem{node}"]
+        nodes = range(self.nodes + self.memory_nodes)
+        having = [node for node in nodes if not (self.bare and node == self.nodes - 1)]
+        share = self.memory // len(having)
+        for node in nodes:
+            words = [f"node,nodeid={node}"]
+            if node < self.nodes:
+                words.append(f"cpus={node * cores}-{(node + 1) * cores - 1}")
+            if node in having:
+                size = share if node else self.memory - share * (len(having) - 1)
+                args += ["-object", f"memory-backend-ram,id=mem{node},size={size}M"]
+                words.append(f"memdev=mem{node}")
+            args += ["-numa", ",".join(words)]
         return args
 
 
