@@ -164,9 +164,7 @@ class Rules:
         """E of a thread without a preference, which limits what others get."""
         return self.level(self.possible, step, "kthread")
 
-    def level(
-        self, preferred: CpuSet, step: Step, what: str, setting: int | None = None
-    ) -> CpuSet:
+    def level(self, preferred: CpuSet, step: Step, what: str, setting: int | None = None) -> CpuSet:
         """The first level that has an online CPU, of K as after the step `setting`."""
         at = step.number if setting is None else setting
         inside = self.inside(at, step.isolated, what)

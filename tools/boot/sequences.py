@@ -573,7 +573,10 @@ SEQUENCES = [
         machine=Machine(threads=2),
     ),
     Sequence(
-        "nosmt", "nosmt kthread_cpus=1,3", "1,3", (f"write={SMT}:on", f"write={SMT}:off"),
+        "nosmt",
+        "nosmt kthread_cpus=1,3",
+        "1,3",
+        (f"write={SMT}:on", f"write={SMT}:off"),
         machine=Machine(threads=2),
     ),
     # Node 1 has no memory, and node 2 no CPU.

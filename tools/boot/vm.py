@@ -175,7 +175,8 @@ class Machine:
             args = ["-machine", f"{arch.board},vmport=on", "-cpu", f"{arch.cpu},-hypervisor"]
             args += ["-m", f"{self.memory}M", "-smbios", "type=1,serial=VMware-guest"]
         sockets = self.sockets or self.nodes
-        places = f"sockets={sockets},cores={total // sockets // self.threads},threads={self.threads}"
+        each = total // sockets // self.threads
+        places = f"sockets={sockets},cores={each},threads={self.threads}"
         args += ["-smp", f"{self.smp},maxcpus={total},{places}"]
         nodes = range(self.nodes + self.memory_nodes)
         having = [node for node in nodes if not (self.bare and node == self.nodes - 1)]
