@@ -331,12 +331,14 @@ do_umh() {
 do_umh_waiting() {
 	local pattern helper
 	: >/run/umh
+	: >/run/waiting
 	read -r pattern </proc/sys/kernel/core_pattern
 	echo '|/kc/umh-waiting' >/proc/sys/kernel/core_pattern
 	sh -c 'kill -SEGV $$' 2>/dev/null &
 	await_line waiting /run/umh || return
 	echo "$pattern" >/proc/sys/kernel/core_pattern
-	helper=$(pgrep -f 'sleep 1000') || return
+	await_line "" /run/waiting || return
+	read -r helper </run/waiting
 	do_isolate 6-7 || return
 	fact umh helper=during allowed="$(allowed_of "$helper")" >>/run/umh
 	do_isolate "" || return

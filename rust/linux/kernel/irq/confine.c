@@ -75,6 +75,9 @@ static void irq_move_confined(struct irq_desc *desc)
 
 	if (!irq_is_confined(desc) || !irqd_is_started(data))
 		return;
+	/* What it has is what user space wants by default. */
+	if (!chosen && !irq_confines_default)
+		return;
 	kthread_cpus_level(confined);
 	if (cpumask_subset(mask, confined) && cpumask_intersects(mask, cpu_online_mask))
 		return;

@@ -128,10 +128,10 @@ void kthread_affinity_unregister(struct task_struct *p)
 }
 
 /*
- * Called by kthreadd, and by a kthread that was woken for the first time. Without
- * kthread_cpus= it begins where kthreadd is, and moves to its node now, whatever
- * was set meanwhile, unless it has got a preferred mask. Without a node it moves
- * only if there are CPUs to keep away from, as ever.
+ * Called by a kthread that was woken for the first time. Without kthread_cpus= it begins
+ * where kthreadd is, and moves to its node now, whatever was set meanwhile, unless it
+ * has got a preferred mask. Without a node it moves only if there are CPUs to keep away
+ * from: otherwise it is where it belongs.
  */
 void kthread_affinity_start(void)
 {

@@ -228,15 +228,15 @@ pub unsafe extern "C" fn kthread_cpus_obey(
         option::Error::NoComma(offset) => ("no comma after the flag", offset),
         option::Error::List(error) => match error.reason {
             Reason::Malformed => ("malformed CPU list", error.offset),
-            Reason::OutOfRange => ("CPU number too large", error.offset),
+            Reason::OutOfRange => ("CPU number too large for this kernel", error.offset),
             Reason::Overflow => ("number does not fit in 32 bits", error.offset),
         },
     });
     let classes = match parsed {
         Ok(classes) => classes,
         Err((reason, at)) => {
-            let (shown, last) = (Value(value, at), bindings::NR_CPUS - 1);
-            pr_warn!("ignoring {shown}: {reason} at offset {at} (the last CPU is {last})\n");
+            let shown = Value(value, at);
+            pr_warn!("ignoring {shown}: {reason} at offset {at}\n");
             return 0;
         }
     };
