@@ -243,6 +243,30 @@ do_selftest() {
 	return $status
 }
 
+# interrupted:NAME~WORD: a selftest that is killed when it has printed WORD, until its
+# other processes have ended too
+do_interrupted() {
+	local name=${1%~*} tries=0
+	mount_cgroups
+	"/selftests/$name" >/run/selftest 2>&1 &
+	until grep -q "${1#*~}" /run/selftest; do
+		[ $tries -lt 600 ] || return 1
+		usleep 100000
+		tries=$((tries + 1))
+	done
+	kill -KILL $!
+	while pidof "$name" >/dev/null; do
+		[ $tries -lt 1200 ] || return 1
+		usleep 100000
+		tries=$((tries + 1))
+	done
+}
+
+# readonly:DIRECTORY: what is mounted there, as in a container
+do_readonly() {
+	mount -o remount,ro "$1"
+}
+
 # uring: where io_uring has threads for a process
 do_uring() {
 	local status=0
