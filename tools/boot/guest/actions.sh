@@ -243,21 +243,28 @@ do_selftest() {
 	return $status
 }
 
-# interrupted:NAME~WORD: a selftest that is killed when it has printed WORD, until its
-# other processes have ended too
+# interrupted:NAME~FILE=VALUE: a selftest whose processes are killed when FILE has VALUE, but
+# for what leads a session of its own, which is to end by itself
 do_interrupted() {
-	local name=${1%~*} tries=0
+	local IFS='~=' name file value tries=0 pid session
+	# shellcheck disable=SC2086
+	set -- $1
+	unset IFS
+	name=$1 file=$2 value=$3
 	mount_cgroups
 	"/selftests/$name" >/run/selftest 2>&1 &
-	until grep -q "${1#*~}" /run/selftest; do
-		[ $tries -lt 600 ] || return 1
-		usleep 100000
+	until [ "$(cat "$file" 2>/dev/null)" = "$value" ]; do
+		[ $tries -lt 2000 ] || return 1
+		usleep 50000
 		tries=$((tries + 1))
 	done
-	kill -KILL $!
+	for pid in $(pidof "$name"); do
+		read -r _ _ _ _ _ session _ <"/proc/$pid/stat"
+		[ "$session" = "$pid" ] || kill -KILL "$pid"
+	done
 	while pidof "$name" >/dev/null; do
-		[ $tries -lt 1200 ] || return 1
-		usleep 100000
+		[ $tries -lt 3000 ] || return 1
+		usleep 50000
 		tries=$((tries + 1))
 	done
 }

@@ -147,7 +147,7 @@ struct thread {
 	char name[64];
 };
 
-/* False for what is not a kernel thread, ends, or keeps to a CPU although it is not bound. */
+/* False for what is not a kernel thread, or ends, or is of a tracer and places itself. */
 static bool read_thread(pid_t pid, struct thread *thread)
 {
 	char path[64], text[1024];
@@ -162,7 +162,8 @@ static bool read_thread(pid_t pid, struct thread *thread)
 	CPU_ZERO_S(SIZE, thread->allowed.sets);
 	return (flags & (PF_KTHREAD | PF_EXITING)) == PF_KTHREAD &&
 	       sched_getaffinity(pid, SIZE, thread->allowed.sets) >= 0 &&
-	       fnmatch("osnoise/*", thread->name, 0) && fnmatch("timerlat/*", thread->name, 0);
+	       fnmatch("osnoise/*", thread->name, 0) &&
+	       fnmatch("timerlat/*", thread->name, 0) && fnmatch("hwlatd*", thread->name, 0);
 }
 
 /* Are the threads that are not bound, or else those of unbound workqueues, on these CPUs? */
