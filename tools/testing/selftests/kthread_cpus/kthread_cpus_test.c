@@ -22,7 +22,7 @@
 
 /* For guests that are emulated, with all debugging in the kernel. */
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT 120
+#define TEST_TIMEOUT_DEFAULT 300
 
 #define CPUS		"/sys/devices/system/cpu"
 #define KTHREAD_CPUS	CPUS "/kthread_cpus"
