@@ -75,8 +75,8 @@ WORKS = [
     )
     for name, config, words, actions, machine, skipped in (
         ("ignored", "on", "kthread_cpus=wq,x", (KILLED,), SMALL, 1),
-        ("absent-and-isolated", "on", "isolcpus=6-7", (), MACHINE, 0),
-        ("confined", "on", "isolcpus=6-7 nohz_full=6-7 kthread-cpus=5-6", (), MACHINE, 0),
+        ("absent-and-isolated", "on", "isolcpus=6-7", (), MACHINE, 1),
+        ("confined", "on", "isolcpus=6-7 nohz_full=6-7 kthread-cpus=5-6", (), MACHINE, 1),
         ("kthread", "on", "kthread_cpus=kthread,2-3", (TRACER,), SMALL, 3),
         ("wq-and-umh", "on", "kthread_cpus=umh,wq,2-3", (), SMALL, 2),
         ("checked", "kunit", "kunit.enable=0 kthread_cpus=2-3", (), MACHINE, 1),
