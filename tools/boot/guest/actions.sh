@@ -243,6 +243,37 @@ do_selftest() {
 	return $status
 }
 
+# interrupted:NAME~FILE=VALUE: a selftest whose processes are killed when FILE has VALUE, but
+# for what leads a session of its own, which is to end by itself
+do_interrupted() {
+	local IFS='~=' name file value tries=0 pid session
+	# shellcheck disable=SC2086
+	set -- $1
+	unset IFS
+	name=$1 file=$2 value=$3
+	mount_cgroups
+	"/selftests/$name" >/run/selftest 2>&1 &
+	until [ "$(cat "$file" 2>/dev/null)" = "$value" ]; do
+		[ $tries -lt 2000 ] || return 1
+		usleep 50000
+		tries=$((tries + 1))
+	done
+	for pid in $(pidof "$name"); do
+		read -r _ _ _ _ _ session _ <"/proc/$pid/stat"
+		[ "$session" = "$pid" ] || kill -KILL "$pid"
+	done
+	while pidof "$name" >/dev/null; do
+		[ $tries -lt 3000 ] || return 1
+		usleep 50000
+		tries=$((tries + 1))
+	done
+}
+
+# readonly:DIRECTORY: what is mounted there, as in a container
+do_readonly() {
+	mount -o remount,ro "$1"
+}
+
 # uring: where io_uring has threads for a process
 do_uring() {
 	local status=0

@@ -45,16 +45,41 @@ PAIRS = [
 
 
 OWN = "kthread_cpus_test"
+# What it must leave as it was, besides what a snapshot has.
+FILES = (
+    "/sys/devices/system/cpu/kthread_cpus",
+    "/sys/devices/system/cpu/kthread_cpus_classes",
+    "/sys/devices/virtual/workqueue/cpumask_requested",
+    "/proc/sys/kernel/modprobe",
+)
+CONTROLLERS = "/sys/fs/cgroup/cgroup.subtree_control"
+LOOK = ",".join(["facts", *(f"lines:{file}" for file in FILES)])
+# Killed while it has isolated a CPU.
+KILLED = f"interrupted:{OWN}~/sys/fs/cgroup/{OWN}/cpuset.cpus.partition=isolated"
+# Its threads look as if they could be moved; it takes no time to speak of.
+TRACER = (
+    "debug,write:/sys/kernel/tracing/osnoise/runtime_us=100,"
+    "write:/sys/kernel/tracing/current_tracer=osnoise"
+)
+SMALL = Machine(smp=4, nodes=1)
+
+
+def _watched(*actions: str) -> str:
+    return f"{LOOK},{','.join(actions)},lines:{CONTROLLERS},{LOOK}"
+
+
 # What it is run on, and how many of its tests must be skipped there.
 WORKS = [
-    pytest.param(_boot(config, words, f"selftest:{OWN}"), skipped, id=name)
-    for name, config, words, skipped in (
-        ("absent", "on", "", 1),
-        ("absent-and-isolated", "on", "isolcpus=6-7", 0),
-        ("confined", "on", "isolcpus=6-7 nohz_full=6-7 kthread_cpus=5-6", 0),
-        ("kthread", "on", "kthread_cpus=kthread,2-3", 3),
-        ("wq-and-umh", "on", "kthread_cpus=umh,wq,2-3", 2),
-        ("checked", "kunit", "kunit.enable=0 kthread_cpus=2-3", 1),
+    pytest.param(
+        _boot(config, words, _watched(*actions, f"selftest:{OWN}"), machine), skipped, id=name
+    )
+    for name, config, words, actions, machine, skipped in (
+        ("ignored", "on", "kthread_cpus=wq,x", (KILLED,), SMALL, 1),
+        ("absent-and-isolated", "on", "isolcpus=6-7", (), MACHINE, 1),
+        ("confined", "on", "isolcpus=6-7 nohz_full=6-7 kthread-cpus=5-6", (), MACHINE, 1),
+        ("kthread", "on", "kthread_cpus=kthread,2-3", (TRACER,), SMALL, 3),
+        ("wq-and-umh", "on", "kthread_cpus=umh,wq,2-3", (), SMALL, 2),
+        ("checked", "kunit", "kunit.enable=0 kthread_cpus=2-3", (), MACHINE, 1),
     )
 ]
 NOT_BUILT = _boot(UNPATCHED, "", f"selftest:{OWN}")
@@ -62,10 +87,11 @@ NOT_BUILT = _boot(UNPATCHED, "", f"selftest:{OWN}")
 SKIPS = [
     pytest.param(NOT_BUILT, "the kernel has no /sys", id="not-built"),
     *(
-        pytest.param(_boot("on", words, f"selftest:{OWN}", machine), reason, id=name)
-        for name, words, machine, reason in (
-            ("interrupts-only", "kthread_cpus=irq,2-3", MACHINE, "allows no change"),
-            ("few-cpus", "", Machine(smp=3, nodes=1), "needs 4 CPUs"),
+        pytest.param(_boot("on", words, f"{actions}selftest:{OWN}", SMALL), reason, id=name)
+        for name, words, actions, reason in (
+            ("interrupts-only", "kthread_cpus=irq,2-3", "", "allows no change"),
+            ("few-cpus", "maxcpus=2 kthread_cpus=2-3", "", "needs 4 CPUs"),
+            ("read-only", "", "readonly:/sys,", "can't be put back"),
         )
     ),
 ]
@@ -91,6 +117,28 @@ def test_same_results(patched: Boot, reference: Boot, boots: Boots) -> None:
     assert not new_complaints(facts, plain)
 
 
+def changed(facts: Facts) -> list[str]:
+    """Returns what is not as it was before the test."""
+    first, last = facts.snapshots[0], facts.snapshots[-1]
+    found = [
+        f"{file}: {lines}"
+        for file in FILES
+        if (lines := facts.outputs[file])[: len(lines) // 2] != lines[len(lines) // 2 :]
+    ]
+    for name in ("masks", "workqueues", "irq_default"):
+        before, now = getattr(first, name), getattr(last, name)
+        if before != now:
+            found.append(f"{name}: {before} became {now}")
+    allowed = {thread.pid: thread.allowed for thread in first.threads}
+    # The thread of an interrupt is where that fires, which any hotplug may change.
+    found += [
+        f"{thread.name}: {allowed[thread.pid]} became {thread.allowed}"
+        for thread in last.threads
+        if allowed.get(thread.pid, thread.allowed) != thread.allowed and thread.irq is None
+    ]
+    return found + facts.outputs.get(CONTROLLERS, [])
+
+
 @pytest.mark.parametrize(("boot", "skipped"), WORKS)
 def test_own(boot: Boot, skipped: int, boots: Boots) -> None:
     """The selftest of the series passes, skips no more than it must and leaves no trace."""
@@ -100,6 +148,7 @@ def test_own(boot: Boot, skipped: int, boots: Boots) -> None:
     plan = next(int(match[1]) for line in lines if (match := re.match(r"1\.\.(\d+)$", line)))
     assert len([line for line in lines if line.startswith("ok ")]) == plan
     assert len([line for line in lines if "# SKIP" in line]) == skipped
+    assert changed(facts) == []
     assert not facts.failed_actions
     assert not new_complaints(facts, boots.facts(NOT_BUILT))
 
@@ -108,5 +157,6 @@ def test_own(boot: Boot, skipped: int, boots: Boots) -> None:
 def test_own_skips(boot: Boot, reason: str, boots: Boots) -> None:
     """The selftest of the series says why it cannot be run."""
     facts = boots.facts(boot)
-    assert [status for _, _, status in facts.actions] == [4]
+    assert facts.failed_actions == [f"selftest:{OWN}"]
+    assert facts.actions[-1][2] == 4
     assert any(line.startswith("1..0 # SKIP") and reason in line for line in facts.outputs[OWN])
