@@ -219,13 +219,6 @@ CONTRADICTIONS = [
         workqueues="1-4",
         at_work=True,
     ),
-    Scenario(
-        "nosmt",
-        "nosmt kthread_cpus=1,3",
-        "1,3",
-        machine=Machine(threads=2),
-        warning=("1,3", "online"),
-    ),
     Scenario("irq-threads", "threadirqs kthread_cpus=2-3", "2-3", at_work=True),
     Scenario("none-online", "maxcpus=2 kthread_cpus=4-5", "4-5", at_work=True, warning=("4-5",)),
     Scenario(
@@ -247,6 +240,14 @@ NOT_BUILT = [
 CHECKED = [
     Scenario("checked", "kunit.enable=0 kthread_cpus=0-1", "0-1", config="kunit"),
     Scenario("checked-without-boot-cpu", "kunit.enable=0 kthread_cpus=2-3", "2-3", config="kunit"),
+    Scenario(
+        "checked-nosmt",
+        "kunit.enable=0 nosmt kthread_cpus=1,3",
+        "1,3",
+        config="kunit",
+        machine=Machine(threads=2),
+        warning=("1,3", "online"),
+    ),
     Scenario(
         "checked-ignored", "kunit.enable=0 kthread_cpus=0-x", config="kunit", warning=("0-x",)
     ),

@@ -566,17 +566,19 @@ SEQUENCES = [
     ),
     # Each CPU with an odd number is the second thread of a core.
     Sequence(
-        "smt",
-        "kthread_cpus=1,3,6",
+        "checked-smt",
+        "kunit.enable=0 kthread_cpus=1,3,6",
         "1,3,6",
         ("offline=6", f"write={SMT}:off", "online=6", f"write={SMT}:on", "each=1,3"),
+        config="kunit",
         machine=Machine(threads=2),
     ),
     Sequence(
-        "nosmt",
-        "nosmt kthread_cpus=1,3",
+        "checked-nosmt",
+        "kunit.enable=0 nosmt kthread_cpus=1,3",
         "1,3",
         (f"write={SMT}:on", f"write={SMT}:off"),
+        config="kunit",
         machine=Machine(threads=2),
     ),
     # Node 1 has no memory, and node 2 no CPU.

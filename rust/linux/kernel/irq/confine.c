@@ -69,22 +69,31 @@ int irq_set_affinity_user(unsigned int irq, const struct cpumask *mask)
 static void irq_move_confined(struct irq_desc *desc)
 {
 	struct irq_data *data = irq_desc_get_irq_data(desc);
-	const struct cpumask *mask = irq_data_get_affinity_mask(data), *wanted = mask;
 	bool chosen = irqd_has_set(data, IRQD_AFFINITY_SET);
 	struct cpumask *confined = this_cpu_ptr(&irq_confined_mask);
+	const struct cpumask *mask, *wanted;
 
-	if (!irq_is_confined(desc) || !irqd_is_started(data))
-		return;
 	/* What it has is what user space wants by default. */
 	if (!chosen && !irq_confines_default)
 		return;
+	if (!irqd_is_started(data)) {
+		/* Nobody has asked for it yet, so that it is to have the default. */
+		if (!chosen && !irqd_affinity_is_managed(data))
+			cpumask_copy(desc->irq_common_data.affinity, irq_default_affinity);
+		return;
+	}
+	if (!irq_is_confined(desc))
+		return;
+
+	/* Some can only move when they fire. */
+	mask = irq_move_pending(data) ? irq_desc_get_pending_mask(desc) :
+					irq_data_get_affinity_mask(data);
 	kthread_cpus_level(confined);
 	if (cpumask_subset(mask, confined) && cpumask_intersects(mask, cpu_online_mask))
 		return;
 
 	/* What the driver has asked for may have been given up. */
-	if (desc->affinity_hint)
-		wanted = desc->affinity_hint;
+	wanted = desc->affinity_hint ?: mask;
 	irq_set_affinity_locked(data, irq_confine(desc, wanted), false);
 	if (!chosen)
 		irqd_clear(data, IRQD_AFFINITY_SET);
