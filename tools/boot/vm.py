@@ -124,7 +124,8 @@ class Machine:
 
     `maxcpus` counts the places for absent CPUs too (0: as smp). There is a socket for
     every node unless `sockets` says otherwise. With `hotplug` the guest can have absent
-    CPUs added: it prints a line with "kcguest: ask add-cpus". `arch` is one of ARCHES.
+    CPUs added: it prints a line with "kcguest: ask add-cpus". `threads` is how many CPUs a core
+    has. `arch` is one of ARCHES.
     """
 
     smp: int = 8
@@ -132,6 +133,7 @@ class Machine:
     maxcpus: int = 0
     memory: int = 512
     sockets: int = 0
+    threads: int = 1
     hotplug: bool = False
     arch: str = "x86_64"
 
@@ -147,8 +149,10 @@ class Machine:
             raise BadMachine(
                 f"SMP={total} NODES={self.nodes}: the CPUs must divide evenly among the nodes"
             )
-        if self.sockets and total % self.sockets:
-            raise BadMachine(f"SMP={total}: the CPUs must divide evenly among the sockets")
+        if total % ((self.sockets or self.nodes) * self.threads):
+            raise BadMachine(
+                f"SMP={total}: the CPUs must divide evenly among the sockets and cores"
+            )
 
     @property
     def native(self) -> bool:
@@ -168,7 +172,9 @@ class Machine:
             args = ["-machine", f"{arch.board},vmport=on", "-cpu", f"{arch.cpu},-hypervisor"]
             args += ["-m", f"{self.memory}M", "-smbios", "type=1,serial=VMware-guest"]
         sockets = self.sockets or self.nodes
-        places = f"sockets={sockets},cores={total // sockets},threads=1"
+        places = (
+            f"sockets={sockets},cores={total // sockets // self.threads},threads={self.threads}"
+        )
         args += ["-smp", f"{self.smp},maxcpus={total},{places}"]
         share = self.memory // self.nodes
         for node in range(self.nodes):

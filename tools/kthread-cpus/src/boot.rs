@@ -444,7 +444,7 @@ fn confine(reading: &mut Reading, machine: &Machine, text: String, value: &str) 
             why,
         });
     };
-    let (named, classes) = match option::parse(value, count) {
+    let (named, classes) = match option::parse(value, count, machine.nr_cpus) {
         Ok(parsed) => parsed,
         Err(error) => return ignore(error.to_string()),
     };
