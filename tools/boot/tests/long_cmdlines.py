@@ -333,14 +333,12 @@ def differences(document: dict[str, Any], facts: Facts) -> list[str]:
                 == told.find(r"^kthread_cpus: ignoring .* at offset (\d+)"),
             )
         for words, pattern in (
-            ("does nothing: kthread_cpus= stands there again", r"^kthread_cpus: (given \d+ times)"),
+            ("does nothing: kthread_cpus= stands there again", r"^kthread_cpus: (given) \d+ times"),
             ("the kernel leaves them out", r"^kthread_cpus: (dropping)"),
-            ("is there yet", r"^kthread_cpus: (no CPU of .* is present yet)"),
+            ("until one comes", r"^kthread_cpus: (no CPU) of .* is online"),
         ):
-            check(
-                f'"{words}"',
-                any(words in remark for remark in document["remarks"]) == bool(told.find(pattern)),
-            )
+            said = any(words in remark for remark in document["remarks"])
+            check(f'"{words}"; the kernel: {lines}', said == bool(told.find(pattern)))
         if confined:
             usable = parse_cpus(confined["cpus"]) & housekeeping
             usable = usable if usable & masks["online"] else housekeeping
