@@ -14,7 +14,7 @@ import json
 import os
 import re
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ KERNEL_MAX = f"{CPU}/kernel_max"
 SUSPEND = "/sys/power/wakeup_count"
 VERIFY = "plan~--verify~--json"
 
+# Many of these on a busy host; none is to fail for that.
+TIMEOUT = 900.0
 EIGHT = Machine()
 SIBLINGS = Machine(nodes=1, threads=2)
 ABSENT = HALF
@@ -56,7 +58,7 @@ class Row:
     tickless: str = ""
     kept: str | None = None
     flags: str = "kthread,wq,umh,init,irq,timer"
-    machine: Machine = field(default_factory=Machine)
+    machine: Machine = EIGHT
     always: str = ""
 
     @property
@@ -200,16 +202,21 @@ def rows_of(kernel: str) -> list[Row]:
 READ = [KERNEL_MAX, SUSPEND, *(f"{CPU}/cpu{n}/topology/core_cpus_list" for n in range(8))]
 
 
+def boot_of(kernel: str, row: Row, *words: str) -> Boot:
+    """A boot of a row's machine."""
+    return Boot(kernel, row.machine, " ".join(filter(None, words)), timeout=TIMEOUT)
+
+
 def booted(kernel: str, row: Row) -> Boot:
     """The boot of a line; what is for the guest is before it, as it may end with a quote."""
     do = f"kcguest.do=facts,read:{CLASSES},tool:{VERIFY}"
-    return Boot(kernel, row.machine, " ".join(filter(None, [do, row.always, row.line])))
+    return boot_of(kernel, row, do, row.always, row.line)
 
 
 def plain(kernel: str, row: Row) -> Boot:
     """The boot of the same machine without the line."""
     do = f"kcguest.do=facts,{','.join(f'read:{path}' for path in READ)}"
-    return Boot(kernel, row.machine, " ".join(filter(None, [do, row.always])))
+    return boot_of(kernel, row, do, row.always)
 
 
 def record(facts: Facts, root: Path) -> None:
