@@ -110,7 +110,7 @@ NOHZ_FULL = [
     Row("nohz_full=2-3 nohz_full=4-5", "", "2-3"),
     Row("nohz_full"),
     Row("nohz_full=4-x"),
-    Row("isolcpus=0-3 nohz_full=4-7 kthread_cpus=0-1", "0-3"),
+    Row("isolcpus=0-3 nohz_full=4-7 kthread_cpus=0-1", "0-3", "4-7"),
     Row("isolcpus=managed_irq,0-3 nohz_full=4-7", "", "4-7"),
     Row(
         "isolcpus=domain,nohz,managed_irq,2-3,6-7 nohz_full=0-7 kthread_cpus=2-3",

@@ -252,7 +252,11 @@ mod tests {
             ("1N,all2", "malformed list at offset 1"),
             ("2-N,0-", "malformed list at offset 6"),
         ] {
-            assert_eq!(parse(value, 8, NR_CPUS).unwrap_err().to_string(), error, "{value}");
+            assert_eq!(
+                parse(value, 8, NR_CPUS).unwrap_err().to_string(),
+                error,
+                "{value}"
+            );
         }
     }
 
