@@ -11,7 +11,7 @@ SHELL := /bin/sh
 # Variables, with their defaults where a script does not set them.
 CONFIG ?= on
 export KTHREAD_CPUS SMP NODES APPEND ACCEL SETUP KERNEL_TREE LINUX_VERSION LINUX_SHA256 LINUX_SUITES
-export DEBUG_INFO IMAGES COUNTS ROUNDS REPEAT CHANGES SEED FOR RUNS STEPS_COUNT
+export DEBUG_INFO IMAGES COUNTS ROUNDS REPEAT CHANGES SEED FOR RUNS STEPS_COUNT ROWS
 
 .PHONY: help
 help:
@@ -34,6 +34,7 @@ help:
 	@echo '  make review   sparse, coccinelle, kernel-doc, rustdoc and htmldocs on what the series adds (long)'
 	@echo '  make torture  the list is changed at random while CPUs, partitions and threads change (long)'
 	@echo '  make differential   the same random changes on the unpatched kernel and on ours without the option (long)'
+	@echo '  make cmdlines command lines booted: kthread-cpus plan --verify against what the kernel does (long)'
 	@echo '  make broad    a kernel with many subsystems at work: every kernel thread accounted for (long)'
 	@echo '  make fuzz     the parser against the C one of the kernel source'
 	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
@@ -58,6 +59,8 @@ help:
 	@echo '                     CONFIG=kcsan takes the kernel that looks for data races'
 	@echo 'Variables of make differential:'
 	@echo '  STEPS_COUNT=3000   how many changes on each of two command lines; SEED=1 chooses the random numbers'
+	@echo 'Variables of make cmdlines:'
+	@echo '  KERNELS="..."      images of more kernels, such as those of distributions; ROWS= only some lines'
 	@echo 'Variables of make fuzz:'
 	@echo '  FOR=60s            how long, or RUNS=N how many executions'
 	@echo 'Variables of make bench:'
@@ -73,7 +76,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs review torture differential broad fuzz bench tool tool-deb clean distclean
+.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs review torture differential cmdlines broad fuzz bench tool tool-deb clean distclean
 setup:
 	@scripts/setup test
 
@@ -118,6 +121,9 @@ torture: setup tree
 
 differential: setup tree
 	@scripts/differential
+
+cmdlines: setup tree
+	@scripts/cmdlines $(KERNELS)
 
 broad: setup tree
 	@tools/boot/broad/run

@@ -40,7 +40,8 @@ class Boot:
         if len(words) > 100:
             words = f"{words[:91]}-{crc32(words.encode()):08x}"
         m = self.machine
-        return f"{self.config}-{m.smp}.{m.maxcpus}.{m.nodes}-{words or 'plain'}"
+        shape = f"{m.smp}.{m.maxcpus}.{m.nodes}" + (f".{m.threads}" if m.threads > 1 else "")
+        return f"{self.config}-{shape}-{words or 'plain'}"
 
 
 @dataclass(frozen=True)

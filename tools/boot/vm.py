@@ -153,7 +153,9 @@ class Machine:
                 f"SMP={total} NODES={self.nodes}: the CPUs must divide evenly among the nodes"
             )
         if total % ((self.sockets or self.nodes) * self.threads):
-            raise BadMachine(f"SMP={total}: the CPUs must divide evenly among the sockets")
+            raise BadMachine(
+                f"SMP={total}: the CPUs must divide evenly among the sockets and cores"
+            )
         if self.bare and self.nodes == 1:
             raise BadMachine(f"NODES={self.nodes}: the first node needs memory")
 

@@ -47,6 +47,14 @@ def test_memory_adds_up() -> None:
     assert sum(sizes) == 512
 
 
+def test_threads_of_a_core() -> None:
+    """The CPUs of a core are some of those of its socket."""
+    args = Machine(nodes=1, threads=2).arguments()
+    assert values(args, "-smp") == ["8,maxcpus=8,sockets=1,cores=4,threads=2"]
+    with pytest.raises(BadMachine, match="divide evenly"):
+        Machine(smp=6, threads=2)
+
+
 def test_other_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of another architecture has a QEMU of its own, and no KVM."""
     machine = Machine(arch="aarch64")

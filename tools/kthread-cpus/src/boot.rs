@@ -32,6 +32,9 @@ impl Version {
     pub const NOHZ_IS_NOHZ_FULL: Self = Self(6, 14);
     /// `nohz_full=` and `isolcpus=` must leave a CPU that is in neither.
     pub const ONE_IN_NEITHER: Self = Self(6, 19);
+    /// What an option is compared with, to see whether another has said the same before, or both leave
+    /// a CPU, are all CPUs: no option may repeat what another has said, and they may leave no CPU.
+    pub const COMPARED_WITH_ALL: Self = Self(7, 0);
     /// Kernel threads are kept off isolated CPUs, and by `nohz_full=` off none.
     pub const ISOLATION_KEEPS_KTHREADS_OFF: Self = Self(7, 0);
 
@@ -171,6 +174,8 @@ impl Isolation<'_> {
             }
             self.all_isolated |= is_first;
         }
+        // The masks are there, but not in use yet when this asks for them.
+        let compared_with_all = self.version >= Version::COMPARED_WITH_ALL;
         for &kind in kinds {
             let by = &self.by[kind];
             match &self.left[kind] {
@@ -178,6 +183,11 @@ impl Isolation<'_> {
                     let cpus = self.possible.minus(before);
                     return Err(format!(
                         "{by} has said the same of other CPUs before ({cpus}), and the first one counts"
+                    ));
+                }
+                Some(_) if compared_with_all => {
+                    return Err(format!(
+                        "{by} has said the same before, and from 7.0 on no other may say it again"
                     ));
                 }
                 _ => {}
@@ -191,7 +201,9 @@ impl Isolation<'_> {
                 );
             }
         }
-        if self.version >= Version::ONE_IN_NEITHER && kinds.iter().any(|kind| *kind != MANAGED_IRQ)
+        if self.version >= Version::ONE_IN_NEITHER
+            && !compared_with_all
+            && kinds.iter().any(|kind| *kind != MANAGED_IRQ)
         {
             let before = [DOMAIN, TICK]
                 .into_iter()
@@ -444,7 +456,7 @@ fn confine(reading: &mut Reading, machine: &Machine, text: String, value: &str) 
             why,
         });
     };
-    let (named, classes) = match option::parse(value, count) {
+    let (named, classes) = match option::parse(value, count, machine.nr_cpus) {
         Ok(parsed) => parsed,
         Err(error) => return ignore(error.to_string()),
     };

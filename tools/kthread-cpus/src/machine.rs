@@ -10,7 +10,7 @@ use std::{
 use crate::{
     cmdline,
     cpuset::{CpuSet, LIMIT},
-    option::{self, Classes},
+    option::{self, Classes, NR_CPUS},
 };
 
 /// The file with the CPUs that kernel threads may use, on a kernel that has it.
@@ -110,6 +110,8 @@ pub struct Machine {
     pub kernel: String,
     /// The command line of the kernel.
     pub cmdline: String,
+    /// How many CPUs the kernel is built for, or the most that kernels are.
+    pub nr_cpus: u32,
     /// The CPUs that may ever be there.
     pub possible: CpuSet,
     /// The CPUs that are there.
@@ -164,6 +166,11 @@ impl Machine {
         let possible = possible.unwrap_or_else(|| CpuSet::from_iter([0]));
         let online = online.unwrap_or_else(|| possible.clone());
         let cmdline = root.read_optional("proc/cmdline").unwrap_or_default();
+        let last = root.read_optional("sys/devices/system/cpu/kernel_max");
+        let nr_cpus = last
+            .and_then(|last| last.parse().ok())
+            .filter(|last: &u32| *last < LIMIT)
+            .map_or(NR_CPUS, |last| last + 1);
         let sysfs_text = root.read_optional(SYSFS);
         let sysfs = sysfs_text.as_deref().and_then(|text| {
             let parsed = CpuSet::parse_any(text).ok().filter(|cpus| !cpus.is_empty());
@@ -195,8 +202,9 @@ impl Machine {
                 .read_optional("proc/sys/kernel/osrelease")
                 .filter(|text| !text.is_empty())
                 .unwrap_or_else(|| "?".to_owned()),
-            option: boot_option(&cmdline, &possible),
+            option: boot_option(&cmdline, &possible, nr_cpus),
             cmdline,
+            nr_cpus,
             present: cpus("present").unwrap_or_else(|| possible.clone()),
             isolated: cpus("isolated").unwrap_or_default(),
             partitions: partitions(root),
@@ -224,6 +232,7 @@ impl Machine {
         Self {
             kernel: "?".to_owned(),
             cmdline: String::new(),
+            nr_cpus: NR_CPUS,
             possible: cpus.clone(),
             present: cpus.clone(),
             online: cpus.clone(),
@@ -278,13 +287,13 @@ fn cpus_of_stat(text: &str) -> CpuSet {
 }
 
 /// Returns what `kthread_cpus=` says.
-fn boot_option(cmdline: &str, possible: &CpuSet) -> Option<BootOption> {
+fn boot_option(cmdline: &str, possible: &CpuSet, nr_cpus: u32) -> Option<BootOption> {
     let mut words = cmdline::words(cmdline).into_iter().rev();
     let word = words.find(|word| word.name == "kthread_cpus")?;
     // To the kernel, no value is an empty one.
     let value = word.value.unwrap_or_default();
     let count = possible.last().map_or(1, |last| last + 1);
-    let parsed = option::parse(&value, count).ok();
+    let parsed = option::parse(&value, count, nr_cpus).ok();
 
     Some(BootOption {
         value,
@@ -350,7 +359,7 @@ mod tests {
     fn the_option_is_parsed_as_by_the_kernel() {
         let parsed = |value: &str, possible: &str| {
             let possible = CpuSet::parse_any(possible).unwrap();
-            let option = boot_option(&format!("kthread_cpus={value}"), &possible).unwrap();
+            let option = boot_option(&format!("kthread_cpus={value}"), &possible, 64).unwrap();
             option.parsed
         };
         let (cpus, classes) = parsed("kthread,wq,0,N", "0-7").unwrap();
@@ -363,10 +372,10 @@ mod tests {
             parsed("0-1,6-9", "0-3,6-7").unwrap().0.to_string(),
             "0-1,6-7"
         );
-        for wrong in ["", "wq,", "8", "0-1,x", "no,0"] {
+        for wrong in ["", "wq,", "8", "0,64", "0-1,x", "no,0"] {
             assert!(parsed(wrong, "0-7").is_none(), "{wrong}");
         }
-        let option = boot_option("kthread-cpus=0 kthread_cpus", &CpuSet::from_iter([0]));
+        let option = boot_option("kthread-cpus=0 kthread_cpus", &CpuSet::from_iter([0]), 64);
         assert!(option.unwrap().parsed.is_none());
     }
 

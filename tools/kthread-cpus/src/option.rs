@@ -2,9 +2,9 @@
 
 //! The value of `kthread_cpus=`: `[flag,...]<cpu-list>`.
 //!
-//! The list is parsed by the kernel's own parser, for the largest kernel there is, so that numbers
-//! of CPUs that a machine has not are no error: the kernel drops them. `N` and `all` mean the
-//! CPUs of this machine. The flags are read here, because the program must know them all,
+//! The list is parsed by the kernel's own parser, for as many CPUs as the kernel is built for, so
+//! that numbers of CPUs that a machine has not are no error: the kernel drops them. `N` and `all`
+//! mean the CPUs of this machine. The flags are read here, because the program must know them all,
 //! whichever kernel it was built with.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use kthread_cpus_core::cpulist::{self, Mask, Reason};
 use crate::cpuset::CpuSet;
 
 /// The most CPUs that kernels are built for.
-const NR_CPUS: u32 = 8192;
+pub const NR_CPUS: u32 = 8192;
 
 /// A set of classes of work, each of which has a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,49 +95,59 @@ impl fmt::Display for ValueError {
     }
 }
 
-/// Replaces what stands for the last CPU, and for all of them, with `count` CPUs.
+/// Replaces what stands for the last CPU, and for all of them, with `count` CPUs. Returns for each
+/// byte where it comes from, too, and where the text ends.
 ///
-/// A letter right behind a digit is left as it is: hardly anywhere may one be there.
-fn spell_out(list: &str, count: u32) -> String {
-    let last = count - 1;
+/// What is right beside a digit is left as it is: nowhere may it be there.
+fn spell_out(list: &str, count: u32) -> (String, Vec<usize>) {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
     let mut spelled = String::new();
-    let mut rest = list;
+    let mut origins = Vec::new();
+    let mut at = 0;
 
-    while let Some(c) = rest.chars().next() {
-        let after_digit = spelled.ends_with(|c: char| c.is_ascii_digit());
-        let all = rest
-            .get(..3)
-            .is_some_and(|word| word.eq_ignore_ascii_case("all"));
-        if all && !after_digit {
-            spelled.push_str(&format!("0-{last}"));
-            rest = &rest[3..];
-            continue;
+    while let Some(c) = list[at..].chars().next() {
+        let word = match list.get(at..at + 3) {
+            Some(word) if word.eq_ignore_ascii_case("all") => word,
+            _ => &list[at..at + c.len_utf8()],
+        };
+        let end = at + word.len();
+        let alone = !is_digit(spelled.as_bytes().last()) && !is_digit(list.as_bytes().get(end));
+        match word {
+            "N" if alone => spelled.push_str(&(count - 1).to_string()),
+            _ if alone && word.len() == 3 && c.is_ascii() => {
+                spelled.push_str(&format!("0-{}", count - 1));
+            }
+            _ => spelled.push_str(word),
         }
-        match c {
-            'N' if !after_digit => spelled.push_str(&last.to_string()),
-            c => spelled.push(c),
-        }
-        rest = &rest[c.len_utf8()..];
+        origins.resize(spelled.len(), at);
+        at = end;
     }
-    spelled
+    origins.push(at);
+    (spelled, origins)
 }
 
-fn parse_list(list: &str, nbits: u32) -> Result<CpuSet, cpulist::Error> {
+/// Parses a list for `nr_cpus` CPUs, of which `count` may ever be there.
+fn parse_list(list: &str, count: u32, nr_cpus: u32) -> Result<CpuSet, cpulist::Error> {
+    let nbits = nr_cpus.max(count);
     let mut words = vec![0; (nbits as usize).div_ceil(usize::BITS as usize)];
+    let (spelled, origins) = spell_out(list, count);
 
     if let Some(mut mask) = Mask::new(&mut words, nbits) {
-        cpulist::parse(list.as_bytes(), &mut mask)?;
+        cpulist::parse(spelled.as_bytes(), &mut mask).map_err(|error| cpulist::Error {
+            offset: origins[error.offset],
+            ..error
+        })?;
     }
     Ok(CpuSet::from_words(words))
 }
 
-/// Parses a value for a machine whose last possible CPU is `count - 1`. The CPUs may be others
-/// than the machine's, or none at all.
+/// Parses a value for a machine whose last possible CPU is `count - 1`, and a kernel that is built
+/// for `nr_cpus`. The CPUs may be others than the machine's, or none at all.
 ///
 /// # Errors
 ///
 /// The first error in the value: the kernel then ignores all of it.
-pub fn parse(value: &str, count: u32) -> Result<(CpuSet, Classes), ValueError> {
+pub fn parse(value: &str, count: u32, nr_cpus: u32) -> Result<(CpuSet, Classes), ValueError> {
     let mut classes = Classes::NONE;
     let mut at = 0;
 
@@ -169,16 +179,11 @@ pub fn parse(value: &str, count: u32) -> Result<(CpuSet, Classes), ValueError> {
     }
 
     let list = &value[at..];
-    let cpus = match parse_list(list, count) {
-        Err(error) if error.reason == Reason::OutOfRange => {
-            parse_list(&spell_out(list, count), NR_CPUS.max(count)).map_err(|_| error)
-        }
-        result => result,
-    };
+    let cpus = parse_list(list, count, nr_cpus);
     let cpus = cpus.map_err(|error| ValueError {
         reason: match error.reason {
             Reason::Malformed => "malformed list",
-            Reason::OutOfRange => "number of no CPU of any kernel",
+            Reason::OutOfRange => "number of no CPU of this kernel",
             Reason::Overflow => "number too large",
         },
         offset: at + error.offset,
@@ -195,7 +200,7 @@ mod tests {
     use super::*;
 
     fn parsed(value: &str) -> (String, String) {
-        let (cpus, classes) = parse(value, 8).unwrap();
+        let (cpus, classes) = parse(value, 8, NR_CPUS).unwrap();
 
         (cpus.to_string(), classes.to_string())
     }
@@ -216,10 +221,11 @@ mod tests {
             ("0-1,9", "0-1,9", all),
             ("8-N,100", "", all),
             ("0-31:2/16,N", "0-1,7,16-17", all),
+            ("all:1/2,0-N:1/4,N-N", "0,2,4,6-7", all),
         ] {
             if value == "8-N,100" {
                 // The range ends before it begins.
-                assert!(parse(value, 8).is_err());
+                assert!(parse(value, 8, NR_CPUS).is_err());
                 continue;
             }
             assert_eq!(
@@ -237,11 +243,30 @@ mod tests {
             ("no,0", "unknown flag at offset 0"),
             ("wq,tick,0", "unknown flag at offset 3"),
             ("wq:0", "no comma after a flag at offset 2"),
-            ("0,99999", "number of no CPU of any kernel at offset 2"),
+            ("0,99999", "number of no CPU of this kernel at offset 2"),
             ("0,99999999999", "number too large at offset 2"),
+            // Where it is in what was written, not in what that stands for.
+            ("wq,all,N,9,x", "malformed list at offset 11"),
+            ("all-3", "malformed list at offset 3"),
+            ("N1", "malformed list at offset 1"),
+            ("1N,all2", "malformed list at offset 1"),
+            ("2-N,0-", "malformed list at offset 6"),
         ] {
-            assert_eq!(parse(value, 8).unwrap_err().to_string(), error, "{value}");
+            assert_eq!(
+                parse(value, 8, NR_CPUS).unwrap_err().to_string(),
+                error,
+                "{value}"
+            );
         }
+    }
+
+    #[test]
+    fn a_kernel_for_few_cpus() {
+        assert_eq!(parse("0,63", 8, 64).unwrap().0.to_string(), "0,63");
+        assert_eq!(
+            parse("0,64", 8, 64).unwrap_err().to_string(),
+            "number of no CPU of this kernel at offset 2"
+        );
     }
 
     #[test]

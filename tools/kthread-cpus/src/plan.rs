@@ -427,8 +427,8 @@ fn parameters(housekeeping: &CpuSet, isolated: &CpuSet, keep_tick: bool) -> Vec<
     let mut parameters = vec![
         parameter(
             format!("kthread_cpus={housekeeping}"),
-            "kernel threads, unbound workqueues, usermode helpers, PID 1 and new interrupts keep to \
-             the housekeeping CPUs",
+            "kernel threads, unbound workqueues, usermode helpers, PID 1, new interrupts and timers \
+             keep to the housekeeping CPUs",
         ),
         parameter(
             format!("isolcpus=managed_irq,domain,{isolated}"),

@@ -16,6 +16,14 @@ fn machine(count: u32) -> Tree {
     tree
 }
 
+/// As [`machine`] with 8 CPUs, and another kernel.
+fn of_kernel(version: &str) -> Tree {
+    let tree = machine(8);
+
+    tree.write("proc/sys/kernel/osrelease", format!("{version}\n"));
+    tree
+}
+
 /// What is found on a line.
 struct Found {
     document: Value,
@@ -121,8 +129,12 @@ fn the_first_isolcpus_counts() {
         .is("managed_irq", "")
         .confines("4-5");
     assert_eq!(found.ignored(), ["isolcpus=managed_irq,domain,1-5"]);
-    // With the same CPUs it may.
-    let found = Found::on(&machine(8), "isolcpus=1-3 isolcpus=managed_irq,domain,1-3");
+    // Even with the same CPUs; before 7.0 these could be said again.
+    let line = "isolcpus=1-3 isolcpus=managed_irq,domain,1-3";
+    let found = Found::on(&machine(8), line);
+    found.is("isolated", "1-3").is("managed_irq", "");
+    assert_eq!(found.ignored(), ["isolcpus=managed_irq,domain,1-3"]);
+    let found = Found::on(&of_kernel("6.19.0"), line);
     found.is("isolated", "1-3").is("managed_irq", "1-3");
     assert!(found.names().is_empty());
 }
@@ -150,9 +162,14 @@ fn one_cpu_must_be_left() {
     let found = Found::on(&machine(8), "isolcpus=0-3 nohz_full=4-7 kthread_cpus=0-1");
     found
         .is("isolated", "0-3")
-        .is("nohz_full", "")
+        .is("nohz_full", "4-7")
         .is("kthreads", "4-7");
-    assert_eq!(found.ignored(), ["nohz_full=4-7", "kthread_cpus=0-1"]);
+    assert_eq!(found.ignored(), ["kthread_cpus=0-1"]);
+    assert_eq!(found.names(), ["ignored", "nohz-not-isolated"]);
+    // One version looked at both together.
+    let found = Found::on(&of_kernel("6.19.0"), "isolcpus=0-3 nohz_full=4-7");
+    found.is("isolated", "0-3").is("nohz_full", "");
+    assert_eq!(found.ignored(), ["nohz_full=4-7"]);
     // Managed interrupts do not count.
     let found = Found::on(&machine(8), "isolcpus=managed_irq,0-3 nohz_full=4-7");
     found.is("managed_irq", "0-3").is("nohz_full", "4-7");
@@ -349,11 +366,7 @@ fn values_of_kthread_cpus() {
 
 #[test]
 fn kernels_differ() {
-    let kernel = |version: &str, line: &str| {
-        let tree = machine(8);
-        tree.write("proc/sys/kernel/osrelease", format!("{version}\n"));
-        Found::on(&tree, line)
-    };
+    let kernel = |version: &str, line: &str| Found::on(&of_kernel(version), line);
     let kthreads = |version, line, cpus| {
         kernel(version, line).is("kthreads", cpus);
     };
