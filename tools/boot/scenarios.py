@@ -142,7 +142,7 @@ OUTCOMES = [
         "2-3",
         warning=("2-3,8-63", "8-63", "not possible"),
     ),
-    Scenario("outcome-one-cpu-left", "nr_cpus=1 kthread_cpus=1-3", warning=("1-3",)),
+    Scenario("outcome-none-left", "nr_cpus=2 kthread_cpus=2-3", warning=("2-3", "not possible")),
     Scenario("outcome-nosmp", "nosmp kthread_cpus=2-3", warning=("2-3",)),
     _bad("overflow", "0,4294967296"),
     _bad("unknown-flag", "bogus,0-1", offset=0),
