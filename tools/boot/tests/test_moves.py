@@ -11,10 +11,16 @@ import pytest
 
 import facts as facts_module
 from facts import PF_KTHREAD, PF_NO_SETAFFINITY, Facts, parse_cpus
-from moves import surprises
+from moves import Rules, interrupts, processes, surprises
 from sequences import Sequence
 
-SEQUENCE = Sequence("made-up", "kthread_cpus=2-3", "2-3", ("offline=2-3", "online=2"))
+SEQUENCE = Sequence(
+    "made-up",
+    "kthread_cpus=2-3",
+    "2-3",
+    ("offline=2-3", "online=2"),
+    flags=("kthread", "wq", "umh"),
+)
 ABSENT = replace(SEQUENCE, words="", cpus=None)
 MANAGED, BOUND = PF_KTHREAD, PF_KTHREAD | PF_NO_SETAFFINITY
 
@@ -71,7 +77,7 @@ def parsed(lines: list[str]) -> Facts:
     return facts_module.parse(f"{output}\n@kc end count={len(lines)}\n")
 
 
-def with_masks(line: str, cpus: str = "2-3") -> str:
+def with_masks(line: str, cpus: str = "2-3", init: str = "0-7") -> str:
     """Returns a line with what the kernel's files say when K is `cpus`, if it is a step."""
     if not (match := re.match(r"step .* online=(\S+) isolated=(\S*)", line)):
         return line
@@ -80,7 +86,7 @@ def with_masks(line: str, cpus: str = "2-3") -> str:
     inside = parse_cpus(cpus) - isolated
     used = inside if inside & online else everything - isolated
     mask = sum(1 << cpu for cpu in used)
-    processes = "" if " init=" in line else " init=0-7"
+    processes = "" if " init=" in line else f" init={init}"
     return f"{line} kcpus={cpus} wq={mask:02x} wqrequested=ff irqdefault=ff{processes}"
 
 
@@ -285,7 +291,8 @@ def in_cpuset(*changes: tuple[str, str]) -> list[str]:
     for old, new in changes:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
-    return masks(WRITTEN, parsed([with_masks(line) for line in text.splitlines()]))
+    sequence = replace(WRITTEN, flags=(*SEQUENCE.flags, "init"))
+    return masks(sequence, parsed([with_masks(line, init="2-3") for line in text.splitlines()]))
 
 
 def test_in_cpuset() -> None:
@@ -313,6 +320,49 @@ def test_in_cpuset_wrong(old: str, new: str, message: str) -> None:
     """Each thing that is wrong is a surprise that names it."""
     found = in_cpuset((old, new))
     assert any(message in text for text in found), found
+
+
+# All of K goes, one CPU of it comes back, and user space places an interrupt.
+LEVELS = [
+    "step number=0 name=start arg= status=0 online=0-7 isolated=7 present=0-7 "
+    "init=2-3 irqdefault=0c irq0=ff irq4=08",
+    "step number=1 name=offline arg=3 status=0 online=0-2,4-7 isolated=7 present=0-7 "
+    "init=2-3 irqdefault=0c irq0=ff irq4=04",
+    "step number=2 name=offline arg=2 status=0 online=0-1,4-7 isolated=7 present=0-7 "
+    "init=0-6 irqdefault=7f irq0=ff irq4=73",
+    "step number=3 name=online arg=3 status=0 online=0-1,3-7 isolated=7 present=0-7 "
+    "init=2-3 irqdefault=0c irq0=ff irq4=0c",
+    "step number=4 name=write arg=/proc/irq/4/smp_affinity:30 status=0 online=0-1,3-7 "
+    "isolated=7 present=0-7 init=2-3 irqdefault=0c irq0=ff irq4=30",
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("init=0-6", "init=0-7", "init may run on 0-7, not 0-6"),
+        ("init=2-3 irqdefault=0c irq0=ff irq4=0c", "init=0-6 irqdefault=0c irq0=ff irq4=0c",
+         "init may run on 0-6, not 2-3"),
+        ("irqdefault=7f", "irqdefault=ff", "the default is on 0-7, not 0-6"),
+        ("irq4=73", "irq4=80", "interrupt 4 is on 7, not 0-6"),
+        ("irq4=0c", "irq4=73", "interrupt 4 is on 0-1,4-6, not 2-3"),
+        ("irq4=04", "irq4=24", "interrupt 4 is on 2,5, not 2-3"),
+    ],
+)  # fmt: skip
+def test_levels(old: str, new: str, message: str) -> None:
+    """PID 1 and interrupts follow the CPUs that are online, or it is said which do not."""
+    sequence = replace(SEQUENCE, words="isolcpus=7 kthread_cpus=2-3", flags=("init", "irq"))
+
+    def found(text: str) -> list[str]:
+        facts = parsed(text.splitlines())
+        rules = Rules(sequence, facts.steps[0])
+        rules.follow(facts)
+        return [*processes(rules, facts), *interrupts(rules, facts)]
+
+    text = "\n".join(LEVELS)
+    assert text.count(old) == 1
+    assert found(text) == []
+    assert [message in line for line in found(text.replace(old, new))] == [True]
 
 
 def test_steps_were_not_made() -> None:
