@@ -242,14 +242,6 @@ CHECKED = [
     Scenario("checked", "kunit.enable=0 kthread_cpus=0-1", "0-1", config="kunit"),
     Scenario("checked-without-boot-cpu", "kunit.enable=0 kthread_cpus=2-3", "2-3", config="kunit"),
     Scenario(
-        "checked-nosmt",
-        "kunit.enable=0 nosmt kthread_cpus=1,3",
-        "1,3",
-        config="kunit",
-        machine=Machine(threads=2),
-        warning=("1,3", "online"),
-    ),
-    Scenario(
         "checked-ignored", "kunit.enable=0 kthread_cpus=0-x", config="kunit", warning=("0-x",)
     ),
 ]

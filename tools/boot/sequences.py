@@ -605,6 +605,8 @@ SEQUENCES = [
             *dissolve("a"),
         ),
         config="kunit",
+        # Meanwhile there is no other CPU.
+        trace=False,
     ),
     # A rescuer is made while the workqueues have no CPU, which then are the ones of the list.
     Sequence(

@@ -93,8 +93,6 @@ DRIVERS = _steps(
     "offline=2,3",
     "online=3,2",
     "offline=4",
-    "offline=5",
-    "online=5",
     "write=/proc/irq/4/smp_affinity:c0",
     "write=/proc/kcload:irq~4~0-7",
     "write=/proc/irq/default_smp_affinity:3",
@@ -102,7 +100,7 @@ DRIVERS = _steps(
 )
 PLACES = (
     "2-3", "2-3", "3", "2-3", "3", "2", "0-1,4-6", "3", "3", "4-5", "4-5", "4-5", "4-5", "4-5",
-    "5", "2-3", "2-3", "6-7", "2-3", "2-3", "2",
+    "5", "6-7", "2-3", "2-3", "2",
 )  # fmt: skip
 
 

@@ -289,11 +289,21 @@ fn three_kinds_of_cpus() {
             "0",
         ),
     ] {
-        let found = Found::on(&machine(count), line);
+        let tree = machine(count);
+        // From 7.0 on, a flag that nohz_full= has set already is refused.
+        tree.write("proc/sys/kernel/osrelease", "6.18.15\n");
+        let found = Found::on(&tree, line);
         found.confines(cpus).is("irqaffinity", irqs);
         assert!(found.names().is_empty(), "{line}");
         assert!(found.remarks_on(others), "{line}");
     }
+    let line = "nohz_full=1-16,33-48 isolcpus=nohz,domain,managed_irq,1-16,33-48 kthread_cpus=0,32";
+    let found = Found::on(&machine(64), line);
+    found.confines("0,32").is("isolated", "");
+    assert_eq!(
+        found.ignored(),
+        ["isolcpus=nohz,domain,managed_irq,1-16,33-48"]
+    );
 }
 
 #[test]
