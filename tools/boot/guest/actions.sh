@@ -306,15 +306,6 @@ do_tool() {
 	return $status
 }
 
-# plant:NAME: a disturbance, and what the program says of it, see plant; plant.err has complaints
-do_plant() {
-	local status=0
-	/kc/plant "$1" >/run/planted 2>/run/planted.err || status=$?
-	output_of "plant:$1" /run/planted
-	output_of "plant.err:$1" /run/planted.err
-	return $status
-}
-
 # output_of NAME FILE: one process for all lines, which may be long and many
 output_of() {
 	local name=${1//%/%25}

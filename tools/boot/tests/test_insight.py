@@ -296,7 +296,7 @@ MANY = Boot(
     f"write:{KCPUS}=4-5,tally",
     guest="kcload",
 )
-# The kernel with the checkers of locks and memory, and with masks for 8,192 CPUs.
+# The kernel with the checkers of locks, and with masks for 8,192 CPUs.
 CHECKED = Boot(
     "kunit",
     Machine(smp=4),

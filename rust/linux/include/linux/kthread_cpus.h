@@ -177,8 +177,8 @@ void irq_update_confined(void);
  * kthread_cpus_confines - Does kthread_cpus= confine a class of work?
  * @class: the class
  *
- * Any of them, if it is several. Without the boot option it may change later, when user space sets the CPUs. Any
- * context.
+ * Any of them, if it is several. Without the boot option it may change later, when
+ * user space sets the CPUs. Any context.
  *
  * Return: whether it does; false until the option was read.
  */

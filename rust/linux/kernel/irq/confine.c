@@ -12,7 +12,7 @@
 
 /* Set if it was not irqaffinity= that placed them. */
 static bool irq_confines __ro_after_init;
-/* Protects the next one, and the default affinity with it. */
+/* Protects the next one, and the default affinity with it. Taken before irq_lock_sparse(). */
 static DEFINE_MUTEX(irq_default_mutex);
 /* Set as long as user space has not chosen another default affinity. */
 static bool irq_confines_default;
@@ -51,18 +51,15 @@ const struct cpumask *irq_confine(struct irq_desc *desc, const struct cpumask *m
 int irq_set_affinity_user(unsigned int irq, const struct cpumask *mask)
 {
 	struct irq_desc *desc = irq_to_desc(irq);
-	unsigned int placed;
 	int ret;
 
 	if (!desc)
 		return -EINVAL;
 
 	guard(raw_spinlock_irqsave)(&desc->lock);
-	placed = desc->istate & IRQS_USER_AFFINITY;
-	desc->istate |= IRQS_USER_AFFINITY;
 	ret = irq_set_affinity_locked(irq_desc_get_irq_data(desc), mask, false);
-	if (ret && !placed)
-		desc->istate &= ~IRQS_USER_AFFINITY;
+	if (!ret)
+		desc->istate |= IRQS_USER_AFFINITY;
 	return ret;
 }
 
@@ -107,10 +104,10 @@ void irq_update_confined(void)
 
 	if (!irq_confines)
 		return;
-	scoped_guard(mutex, &irq_default_mutex)
-		if (irq_confines_default)
-			kthread_cpus_level(irq_default_affinity);
 
+	guard(mutex)(&irq_default_mutex);
+	if (irq_confines_default)
+		kthread_cpus_level(irq_default_affinity);
 	irq_lock_sparse();
 	for_each_active_irq(irq) {
 		desc = irq_to_desc(irq);

@@ -61,7 +61,7 @@ impl<'a> Mask<'a> {
     pub fn with_cpus(words: &'a mut [usize], nbits: u32, cpus: u32) -> Option<Self> {
         let words = words.get_mut(..(nbits as usize).div_ceil(BITS))?;
 
-        // INVARIANT: `words` was just cut to that length.
+        // INVARIANT: `words` was just cut to that length, and `cpus` is looked at here.
         (cpus != 0 && cpus <= nbits).then_some(Self { words, nbits, cpus })
     }
 

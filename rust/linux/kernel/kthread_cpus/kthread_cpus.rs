@@ -173,7 +173,7 @@ impl fmt::Display for Value<'_> {
 unsafe fn all_words<'a>(mask: *mut bindings::cpumask) -> &'a mut [usize] {
     let length = size_of::<bindings::cpumask>() / size_of::<usize>();
 
-    // SAFETY: The caller promises that it is valid and ours alone, and it is that long.
+    // SAFETY: The caller promises that it is valid and ours alone, and a whole one is that long.
     unsafe { core::slice::from_raw_parts_mut(mask.cast(), length) }
 }
 

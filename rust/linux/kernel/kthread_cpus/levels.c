@@ -4,6 +4,8 @@
  * that has a usable CPU, which are the housekeeping CPUs of kthread_cpus=, the
  * housekeeping CPUs, and all CPUs. What is usable changes with CPU hotplug.
  */
+#define pr_fmt(fmt) "kthread_cpus: " fmt
+
 #include <linux/cleanup.h>
 #include <linux/cpu.h>
 #include <linux/cpuset.h>
@@ -12,6 +14,7 @@
 #include <linux/mutex.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
+#include <linux/printk.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/deadline.h>
@@ -207,8 +210,8 @@ void kthread_cpus_update_levels(void)
 				move_all_unplaced(&old);
 		}
 	}
-	if (levels_set_timers())
-		tmigr_update_excluded();
+	if (levels_set_timers() && tmigr_update_excluded())
+		pr_warn("no memory to change which CPUs handle timers of others\n");
 }
 
 /* @cpu has become active, or is about to be no longer. From its hotplug callbacks. */
@@ -220,7 +223,7 @@ void kthread_cpus_set_usable(unsigned int cpu, bool usable)
 		kthread_cpus_update_levels();
 }
 
-/* Called at boot, when there is one CPU and one task. */
+/* Called at boot, while there is one CPU: nobody else has a look. */
 void __init kthread_cpus_levels_init(const struct cpumask *confined)
 {
 	cpumask_copy(&levels_confined, confined);

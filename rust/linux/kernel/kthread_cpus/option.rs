@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The grammar of the boot option: `kthread_cpus=[flag,...]<cpu-list>`.
+//! The boot option `kthread_cpus=[flag,...]<cpu-list>`: its grammar, and what becomes of its list.
 
 use super::{
     cpulist,
@@ -151,11 +151,14 @@ pub fn judge(
         *dropped = *word & !possible;
         *word &= possible;
     }
-    match () {
-        () if is_empty => Verdict::Empty,
-        () if confined.empty() => Verdict::Impossible,
-        () if !confined.intersects(housekeeping) => Verdict::Isolated,
-        () => Verdict::Obeyed,
+    if is_empty {
+        Verdict::Empty
+    } else if confined.empty() {
+        Verdict::Impossible
+    } else if confined.intersects(housekeeping) {
+        Verdict::Obeyed
+    } else {
+        Verdict::Isolated
     }
 }
 

@@ -80,8 +80,13 @@ static int __init kthread_cpus_possible_init(void)
 {
 	struct cpumask *cpus = kthread_cpus_masks;
 
-	if (cpumask_and(cpus, cpus, cpu_possible_mask))
+	if (cpumask_subset(cpus, cpu_possible_mask))
 		return 0;
+	if (cpumask_and(cpus, cpus, cpu_possible_mask)) {
+		kthread_cpus_levels_init(cpus);
+		kthread_affinity_change(KTHREAD_AFFINITY_CONFINED, 0);
+		return 0;
+	}
 
 	kthread_cpus_impossible(kthread_cpus_value);
 	cpumask_copy(cpus, cpu_possible_mask);
