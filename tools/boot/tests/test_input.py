@@ -64,9 +64,9 @@ SAMPLE = [
         ("nested-flags", b"kthread,wq,kthread,wq,umh wq,0", "no-comma 25"),
         ("upper-case-flag", b"kthread,WQ,0", "unknown-flag 8"),
         ("64-bits", b"0-1,18446744073709551616", "overflow 4"),
-        ("long-separators", b"," * 1500 + b"8", "too-large 1500"),
+        ("long-separators", b"," * 1500 + b"64", "too-large 1500"),
         ("long-garbage", b"0," * 700 + b"x" * 200, "malformed 1400"),
-        ("long-number", b"0" * 1500 + b"8", "too-large 0"),
+        ("long-number", b"0" * 1500 + b"64", "too-large 0"),
     )
 ]
 
