@@ -453,6 +453,7 @@ do_timers() {
 	sleep 1
 	taskset 1 sh -c 'echo delay >/proc/kcwork'
 	echo >$instance/trace
+	# shellcheck disable=SC2016 # It is that shell's.
 	taskset 1 sh -c 'tries=0
 		while [ $tries -lt 100 ]; do
 			usleep 30000

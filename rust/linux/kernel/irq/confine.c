@@ -128,7 +128,8 @@ void irq_set_default_affinity(const struct cpumask *mask)
 /* Sets the default affinity at boot, unless irqaffinity= has. */
 void __init irq_init_default_affinity(void)
 {
-	irq_confines = irq_confines_default = kthread_cpus_confines(KTHREAD_CPUS_IRQ);
+	irq_confines = kthread_cpus_confines(KTHREAD_CPUS_IRQ);
+	irq_confines_default = irq_confines;
 	if (irq_confines)
 		kthread_cpus_level(irq_default_affinity);
 	else

@@ -209,10 +209,16 @@ pub unsafe extern "C" fn kthread_cpus_obey(
     // SAFETY: The caller promises that both are whole, valid for writing, and ours alone.
     let (confined, scratch) = unsafe { (all_words(confined), all_words(scratch)) };
     // SAFETY: The caller promises that it is valid for reading, as the possible CPUs always are.
-    let (housekeeping, possible) =
-        unsafe { (words(housekeeping), words(cpumask::possible_mask().as_raw())) };
-    let (housekeeping, possible) =
-        (housekeeping.unwrap_or_default(), possible.unwrap_or_default());
+    let (housekeeping, possible) = unsafe {
+        (
+            words(housekeeping),
+            words(cpumask::possible_mask().as_raw()),
+        )
+    };
+    let (housekeeping, possible) = (
+        housekeeping.unwrap_or_default(),
+        possible.unwrap_or_default(),
+    );
     let nr_cpu_ids = kernel::cpu::nr_cpu_ids();
     let shown = Value(value, 0);
 
@@ -267,10 +273,18 @@ pub unsafe extern "C" fn kthread_cpus_obey(
     // One line in any case, so that the log shows at a glance what became of the option.
     scratch.assign(confined);
     scratch.exclude(housekeeping);
-    let less = if scratch.empty() { "" } else { " less isolated " };
+    let less = if scratch.empty() {
+        ""
+    } else {
+        " less isolated "
+    };
     pr_info!(
         "confined {} out of {}\n",
-        format_args!("{classes} to CPUs {}{less}{}", Shown(confined), Shown(scratch)),
+        format_args!(
+            "{classes} to CPUs {}{less}{}",
+            Shown(confined),
+            Shown(scratch)
+        ),
         format_args!("{}", Shown(possible))
     );
     classes.bits()
@@ -278,8 +292,8 @@ pub unsafe extern "C" fn kthread_cpus_obey(
 
 /// Says in the log where the work is if no CPU to which the boot option confines it is online.
 ///
-/// `value` is what was passed to [`kthread_cpus_obey`], and `cpus` are used instead. Called once, when
-/// those CPUs are online that come up at boot.
+/// `value` is what was passed to [`kthread_cpus_obey`], and `cpus` are used instead. Called once,
+/// when those CPUs are online that come up at boot.
 ///
 /// # Safety
 ///

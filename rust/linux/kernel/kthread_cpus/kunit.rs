@@ -546,7 +546,7 @@ mod tests {
                 None => cpumask::possible_mask(),
             };
 
-            // SAFETY: They are borrowed until after this, and are ours or that of the possible CPUs.
+            // SAFETY: They are borrowed until after this: ours, or that of the possible CPUs.
             unsafe { assert_eq!(words(allowed.as_raw()), words(expected.as_raw())) };
         }
         Ok(())

@@ -235,8 +235,9 @@ static bool workqueues_are_on(const char *list)
 
 static bool work_is_on(const char *list)
 {
-	return (!can_confine("wq") || workqueues_are_on(list)) && (!can_confine("kthread") ||
-	       (probe_is_on(list) && threads_are_in(false, list)));
+	if (can_confine("wq") && !workqueues_are_on(list))
+		return false;
+	return !can_confine("kthread") || (probe_is_on(list) && threads_are_in(false, list));
 }
 
 FIXTURE(kthread_cpus) {
@@ -355,10 +356,12 @@ TEST_F(kthread_cpus, not_confined)
 		/* There are machines without this file. */
 		read_text("/proc/irq/default_smp_affinity", irqs[i], TEXT_SIZE);
 		/* Workers come and go, and interrupt threads follow their interrupts. */
-		for (pid_t pid = 2; pid < 1000; pid++)
-			if (read_thread(pid, &thread) && thread.is_bound &&
-			    fnmatch("kworker/*", thread.name, 0) && fnmatch("irq/*", thread.name, 0))
+		for (pid_t pid = 2; pid < 1000; pid++) {
+			if (!read_thread(pid, &thread) || !thread.is_bound)
+				continue;
+			if (fnmatch("kworker/*", thread.name, 0) && fnmatch("irq/*", thread.name, 0))
 				allowed[i][pid] = thread.allowed;
+		}
 	}
 	EXPECT_STREQ(irqs[0], irqs[1]);
 	for (pid_t pid = 1; pid < 1000; pid++) {
