@@ -49,16 +49,20 @@ def test_memory_adds_up() -> None:
 
 def test_other_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of another architecture has a QEMU of its own, and no KVM."""
-    machine = Machine(arch="aarch64")
+    machine = Machine(arch="arm64")
     args = vm.qemu_command(machine, Guest(tmp_path, tmp_path), "tcg")
     assert args[0] == "qemu-system-aarch64"
     assert values(args, "-machine") == ["virt"]
+    assert values(args, "-append") == ["console=ttyAMA0 panic=-1"]
+    # The interrupt controller of that board has no place for more.
+    more = Machine(smp=16, arch="arm64").arguments()
+    assert values(more, "-machine") == ["virt,gic-version=3"]
     assert not machine.native
     assert Machine().native
     for name in ("a", "b"):
         (tmp_path / name).touch()
     monkeypatch.setattr(vm, "find_qemu", lambda _arch: "qemu")
-    assert vm.choose_accel(Guest(tmp_path / "a", tmp_path / "b"), "kvm", "aarch64") == "tcg"
+    assert vm.choose_accel(Guest(tmp_path / "a", tmp_path / "b"), "kvm", "arm64") == "tcg"
 
 
 @pytest.mark.parametrize(
