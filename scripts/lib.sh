@@ -10,6 +10,7 @@ set -euo pipefail
 # another as KC_ARCH and KC_BASE, because the kernel's make would take ARCH= for its own.
 arch=${ARCH:-${KC_ARCH:-x86_64}}
 series_version=${BASE:-${KC_BASE:-7.3}}
+[[ ! ${BASE:-} ]] || export KC_BASE_GIVEN=yes
 
 # The variables that `make run SMP=8` puts into MAKEFLAGS would otherwise reach
 # the kernel's own make as overrides, and so would a developer's kernel settings.
@@ -90,6 +91,7 @@ arch=${arch_names[$arch]:-none-$arch}
 	main_version=7.3
 	home=$shared
 	[[ $series_version == "$main_version" ]] || home=$shared/$series_version
+	home=${KC_HOME:-$home}
 	build=$home
 	[[ $arch == x86_64 ]] || build=$home/$arch
 	logs=$build/logs
@@ -495,6 +497,59 @@ arch_of() {
 }
 image_of() {
 	printf '%s\n' "${arch_image[$(arch_of "$1")]}"
+}
+
+# format_series TREE DIR: the commits base..HEAD of a git tree as patches in DIR, and a file
+# series. Git as if nobody had configured anything, so that the same commits give the same bytes.
+git_plain() {
+	local tree=$1
+	shift
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 git -C "$tree" \
+		-c core.abbrev=12 -c core.quotePath=true -c diff.algorithm=myers \
+		-c diff.noprefix=false -c diff.mnemonicPrefix=false -c diff.renames=false \
+		-c diff.context=3 -c diff.suppressBlankEmpty=false -c color.ui=false \
+		-c i18n.logOutputEncoding=UTF-8 "$@"
+}
+format_series() {
+	git_plain "$1" format-patch -q -o "$2" --numbered --zero-commit --no-signature --abbrev=12 \
+		--no-renames --no-thread --no-attach --no-cover-letter --no-base --no-encode-email-headers \
+		--stat=72 --diff-algorithm=myers --subject-prefix=PATCH --suffix=.patch base..HEAD
+	(cd -- "$2" && printf '%s\n' *.patch) >"$2/series"
+}
+
+# port_id VERSION: what patches/VERSION is made of if it is not the main series: scripts/port.
+port_id() {
+	(
+		cd -- "$top/patches"
+		{
+			sed '/ 0000-cover-letter.txt$/d' "$main_version/SHA256SUMS"
+			[[ ! -d port/$1 ]] || find "port/$1" -type f -print0 | sort -z | xargs -0 sha256sum --
+		} | sha256sum | cut -d ' ' -f 1
+	)
+}
+
+# other_base SCRIPT ARGUMENT...: there is no source for the base: Debian drops a version when
+# the next one comes. Runs the script for the nearest one that there are patches for, the newer
+# one first; returns if BASE= says that it must be this one, or if all were tried.
+no_source=4
+other_base() {
+	local tried=${KC_TRIED:-} other
+	[[ ! ${KC_BASE_GIVEN:-} ]] || return 0
+	tried+=" $series_version "
+	other=$(
+		for other in "$top"/patches/*/series; do
+			other=$(basename -- "$(dirname -- "$other")")
+			[[ $tried == *" $other "* ]] || printf '%s\n' "$other"
+		done | awk -v base="$main_version" '
+			function number(version, part) { split(version, part, "."); return part[1] * 1000 + part[2] }
+			{
+				far = number($0) - number(base)
+				print (far < 0 ? -far * 2 + 1 : far * 2), $0
+			}' | sort -n | sed -n '1s/.* //p'
+	)
+	[[ -n $other ]] || return 0
+	say "==> no source for Linux $series_version can be had any more: taking $other, which there are patches for"
+	KC_TRIED=$tried KC_BASE=$other exec "$@"
 }
 
 # The names in patches/<version>/series, one per line; none if there is no series.
