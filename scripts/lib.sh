@@ -107,6 +107,8 @@ arch=${arch_names[$arch]:-none-$arch}
 	[[ $arch == x86_64 ]] || tool_dist+=/$arch
 	# What is foreign to this machine: Debian's for ARCH, see fetch_sysroot.
 	sysroot=$shared/sysroot/$arch
+	# The exit status of scripts/source if no place has the version.
+	no_source=4
 }
 export KC_ARCH=$arch KC_BASE=$series_version KC_BUILD=$build
 [[ $series_version =~ ^[0-9]+\.[0-9]+$ ]] || die "BASE=$series_version: not a version such as $main_version"
@@ -531,7 +533,6 @@ port_id() {
 # other_base SCRIPT ARGUMENT...: there is no source for the base: Debian drops a version when
 # the next one comes. Runs the script for the nearest one that there are patches for, the newer
 # one first; returns if BASE= says that it must be this one, or if all were tried.
-no_source=4
 other_base() {
 	local tried=${KC_TRIED:-} other
 	[[ ! ${KC_BASE_GIVEN:-} ]] || return 0
