@@ -11,7 +11,7 @@ SHELL := /bin/sh
 # Variables, with their defaults where a script does not set them.
 CONFIG ?= on
 export KTHREAD_CPUS SMP NODES APPEND ACCEL SETUP KERNEL_TREE LINUX_VERSION LINUX_SHA256 LINUX_SUITES
-export DEBUG_INFO IMAGES COUNTS ROUNDS REPEAT CHANGES SEED FOR RUNS STEPS_COUNT ROWS
+export ARCH BASE DEBUG_INFO IMAGES COUNTS ROUNDS REPEAT CHANGES SEED FOR RUNS STEPS_COUNT ROWS
 
 .PHONY: help
 help:
@@ -27,6 +27,8 @@ help:
 	@echo '  make tree     build/linux: a git tree with the series, one commit a patch'
 	@echo '  make kernel   build build/linux with CONFIG='
 	@echo '  make export   commits of build/linux -> patches/7.3 and the sources here'
+	@echo '  make port BASE=7.2   patches/7.2 from patches/7.3 and what differs there, in patches/port/7.2'
+	@echo '  make port-newest   the series on the newest kernel source of Debian: what conflicts'
 	@echo '  make import-sources   sources edited here -> the working tree of build/linux'
 	@echo '  make check    patches, sources and tree agree; checkpatch, rustfmt, clippy, host lints'
 	@echo '  make bisect   after each patch: build with the option on and off, boot both (long)'
@@ -49,6 +51,9 @@ help:
 	@echo '  NODES=2            NUMA nodes of the machine'
 	@echo '  APPEND="..."       more for the kernel command line'
 	@echo '  ACCEL=auto         auto, kvm or tcg; auto takes KVM only when a probe boots with it'
+	@echo 'Variables of make run, kernel and test:'
+	@echo '  ARCH=x86_64        the machine: x86_64, arm64 or riscv64, built in build/ARCH and emulated'
+	@echo '  BASE=7.3           the kernel: one that patches/ has a directory for, built in build/BASE'
 	@echo 'Variables of make kernel:'
 	@echo '  CONFIG=on          on, off, kunit, kasan, kcsan, base (without the option, unpatched trees too), clippy'
 	@echo '  DEBUG_INFO=all     on with debug information of everything, not only for its commands of gdb'
@@ -76,7 +81,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export import-sources check bisect configs review torture differential cmdlines broad fuzz bench tool tool-deb clean distclean
+.PHONY: setup setup-run source tree kernel run test export port port-newest import-sources check bisect configs review torture differential cmdlines broad fuzz bench tool tool-deb clean distclean
 setup:
 	@scripts/setup test
 
@@ -100,6 +105,18 @@ test:
 
 export:
 	@scripts/export
+
+port: setup-run
+	@BASE= scripts/source
+	@BASE= scripts/tree
+	@scripts/source
+	@SERIES=none scripts/tree
+	@scripts/port
+
+port-newest: setup-run
+	@BASE= scripts/source
+	@BASE= scripts/tree
+	@scripts/port newest
 
 import-sources:
 	@scripts/import-sources

@@ -6,36 +6,109 @@
 
 set -euo pipefail
 
+# What is built for: ARCH= and BASE= of who calls us, which a script of ours hands on to
+# another as KC_ARCH and KC_BASE, because the kernel's make would take ARCH= for its own.
+arch=${ARCH:-${KC_ARCH:-x86_64}}
+series_version=${BASE:-${KC_BASE:-7.3}}
+[[ ! ${BASE:-} ]] || export KC_BASE_GIVEN=yes
+
 # The variables that `make run SMP=8` puts into MAKEFLAGS would otherwise reach
 # the kernel's own make as overrides, and so would a developer's kernel settings.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL GNUMAKEFLAGS
-unset ARCH SRCARCH CROSS_COMPILE O KBUILD_OUTPUT KBUILD_EXTMOD KBUILD_SRC KCONFIG_CONFIG
+unset ARCH BASE SRCARCH CROSS_COMPILE O KBUILD_OUTPUT KBUILD_EXTMOD KBUILD_SRC KCONFIG_CONFIG
 unset KCONFIG_ALLCONFIG KCFLAGS KCPPFLAGS KRUSTFLAGS LLVM_IAS LOCALVERSION CONFIG_
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX CDPATH GREP_OPTIONS QUILT_PATCHES
 export LC_ALL=C
-
-# Several of these are for the scripts that source this file.
-# shellcheck disable=SC2034
-{
-	series_version=7.3
-	top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
-	build=$top/build
-	logs=$build/logs
-	results=$build/results
-	source_dir=$build/source/linux-$series_version
-	source_stamp=$build/source/origin
-	linux=$build/linux
-	branch=kthread_cpus
-	patches=$top/patches/$series_version
-	toolchain=$build/toolchain
-	venv=$build/venv
-	self=${0##*/}
-}
 
 say() { printf '%s\n' "$*"; }
 step() { printf '==> %s\n' "$*"; }
 warn() { printf '%s: %s\n' "$self" "$*" >&2; }
 die() { warn "$@"; exit 1; }
+self=${0##*/}
+
+# --- the machines: a column for each. What QEMU emulates is in tools/boot/vm.py.
+# Other names of them, that of the kernel's make among them.
+declare -A arch_names=(
+	[x86_64]=x86_64 [x86]=x86_64 [amd64]=x86_64
+	[arm64]=arm64 [aarch64]=arm64
+	[riscv64]=riscv64 [riscv]=riscv64
+)
+arch=${arch_names[$arch]:-none-$arch}
+[[ $arch != none-* ]] || die "ARCH=${arch#none-}: there are x86_64, arm64 and riscv64"
+# Several of these are for the scripts that source this file.
+# shellcheck disable=SC2034
+{
+	# ARCH= for the kernel's make, and what it leaves to be booted.
+	declare -A arch_make=([x86_64]=x86 [arm64]=arm64 [riscv64]=riscv)
+	declare -A arch_image=(
+		[x86_64]=arch/x86/boot/bzImage
+		[arm64]=arch/arm64/boot/Image
+		[riscv64]=arch/riscv/boot/Image
+	)
+	# The program, and the package that has it in Debian 12, and from 13 on.
+	declare -A arch_qemu=(
+		[x86_64]=qemu-system-x86_64
+		[arm64]=qemu-system-aarch64
+		[riscv64]=qemu-system-riscv64
+	)
+	declare -A arch_qemu_package=(
+		[x86_64]="qemu-system-x86 -"
+		[arm64]="qemu-system-arm -"
+		[riscv64]="qemu-system-misc qemu-system-riscv"
+	)
+	# How KUnit is booted there.
+	declare -A arch_kunit_machine=(
+		[x86_64]="-cpu max"
+		[arm64]="-machine virt -cpu cortex-a57"
+		[riscv64]="-machine virt -cpu rv64"
+	)
+	declare -A arch_kunit_words=(
+		[x86_64]="console=ttyS0 earlyprintk=serial"
+		[arm64]="console=ttyAMA0 earlycon"
+		[riscv64]="console=ttyS0 earlycon=sbi"
+	)
+	# What the guest's programs are compiled for: by clang, and by rustc.
+	declare -A arch_triple=(
+		[x86_64]=x86_64-linux-gnu
+		[arm64]=aarch64-linux-gnu
+		[riscv64]=riscv64-linux-gnu
+	)
+	declare -A arch_rust=(
+		[x86_64]=x86_64-unknown-linux-gnu
+		[arm64]=aarch64-unknown-linux-gnu
+		[riscv64]=riscv64gc-unknown-linux-gnu
+	)
+	# Configurations that are for one machine only.
+	declare -A config_arch=([nohotplug]=arm64 [pages]=arm64)
+
+	top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+	# What all share; what belongs to a base: its source and its tree; and what to a
+	# machine: kernels, guests, logs and results. For what is usual these are one.
+	shared=$top/build
+	main_version=7.3
+	home=$shared
+	[[ $series_version == "$main_version" ]] || home=$shared/$series_version
+	home=${KC_HOME:-$home}
+	build=$home
+	[[ $arch == x86_64 ]] || build=$home/$arch
+	logs=$build/logs
+	results=$build/results
+	source_dir=$home/source/linux-$series_version
+	source_stamp=$home/source/origin
+	linux=$home/linux
+	branch=kthread_cpus
+	patches=$top/patches/$series_version
+	toolchain=$shared/toolchain
+	venv=$shared/venv
+	tool_dist=$shared/tool-dist
+	[[ $arch == x86_64 ]] || tool_dist+=/$arch
+	# What is foreign to this machine: Debian's for ARCH, see fetch_sysroot.
+	sysroot=$shared/sysroot/$arch
+	# The exit status of scripts/source if no place has the version.
+	no_source=4
+}
+export KC_ARCH=$arch KC_BASE=$series_version KC_BUILD=$build
+[[ $series_version =~ ^[0-9]+\.[0-9]+$ ]] || die "BASE=$series_version: not a version such as $main_version"
 
 have() { command -v -- "$1" >/dev/null 2>&1; }
 
@@ -60,10 +133,10 @@ make_scratch() {
 
 # Only one script at a time may change what lies under build/.
 lock_build() {
-	mkdir -p -- "$build"
-	exec {lock_fd}>"$build/.lock-$1"
+	mkdir -p -- "$home"
+	exec {lock_fd}>"$home/.lock-$1"
 	if ! flock -n "$lock_fd"; then
-		say "waiting for another $1 under $build ..."
+		say "waiting for another $1 under $home ..."
 		flock "$lock_fd"
 	fi
 }
@@ -191,6 +264,48 @@ setup_private_apt() {
 	EOF
 }
 
+# What the guest of another machine is made of and its programs are linked with. From
+# Debian 13, whatever there is here: Debian 12 has no riscv64, and its backports no libc.
+sysroot_suite=trixie
+sysroot_packages=(busybox-static bash-static libc6 libc6-dev libgcc-14-dev linux-libc-dev)
+
+# fetch_sysroot: puts them into $sysroot, unpacked and not installed. A subshell, whose
+# end removes what is in the way.
+fetch_sysroot() (
+	[[ ! -d $sysroot ]] || exit 0
+	log=$logs/sysroot-$arch.log
+	[[ ${SETUP:-yes} != no ]] || die "SETUP=no: ${sysroot_packages[*]} for $arch are missing, nothing fetched"
+	if ! have apt-get || ! have dpkg-deb || [[ ! -r $keyring ]]; then
+		die "no apt, or no $keyring: what the guest for $arch is made of comes from Debian"
+	fi
+	make_scratch
+	setup_private_apt "$scratch/apt"
+	while IFS= read -r mirror; do
+		printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$sysroot_suite"
+	done < <(debian_mirrors) >"$apt/etc/sources.list"
+	printf 'APT::Architecture "%s";\nAPT::Architectures "%s";\n' "$arch" "$arch" >>"$apt/apt.conf"
+	mkdir -p -- "$scratch/deb" "$scratch/root" "$(dirname -- "$sysroot")"
+	cd -- "$scratch/deb"
+	if ! progress "apt-get update for $arch" "$log" private_apt apt-get update ||
+		! private_apt apt-get download "${sysroot_packages[@]}" >>"$log" 2>&1; then
+		die "not to be had for $arch from $sysroot_suite: ${sysroot_packages[*]} (${log#"$top"/})"
+	fi
+	for package in *.deb; do
+		dpkg-deb -x "$package" "$scratch/root"
+	done
+	for dir in bin lib lib64; do
+		[[ -e $scratch/root/$dir ]] || ln -s "usr/$dir" "$scratch/root/$dir"
+	done
+	mv -- "$scratch/root" "$sysroot"
+)
+
+# Sets cross to the command that compiles a program for $arch.
+cross_compiler() {
+	find_llvm || die "no clang/lld/llvm 17 or newer; run: make setup"
+	# shellcheck disable=SC2034
+	cross=("clang$llvm_suffix" "--target=${arch_triple[$arch]}" "--sysroot=$sysroot" "-fuse-ld=lld$llvm_suffix")
+}
+
 # --- the toolchain for the kernel -----------------------------------------
 # Sets llvm_suffix, rust_bin, rust_src, bindgen_bin; each empty if there is none
 # that fits. The kernel's minimum is asked for here too so that what is missing
@@ -301,7 +416,7 @@ kernel_toolchain() {
 	[[ ! -d $libdir ]] || export LIBCLANG_PATH=$libdir
 	# shellcheck disable=SC2034
 	kmake_args=(
-		"ARCH=$(arch_of "$config")"
+		"ARCH=${arch_make[$(arch_of "$config")]}"
 		"RUSTC=$rust_bin/rustc" "RUSTDOC=$rust_bin/rustdoc" "RUSTFMT=$rust_bin/rustfmt"
 		"HOSTRUSTC=$rust_bin/rustc" "CLIPPY_DRIVER=$rust_bin/clippy-driver"
 		"BINDGEN=$bindgen_bin" "RUST_LIB_SRC=$rust_src"
@@ -311,7 +426,7 @@ kernel_toolchain() {
 		"PAHOLE=none"
 	)
 	# gcc makes them in two thirds of the time, and most kernels are made by it.
-	[[ $config =~ ^(base|on|off)$ ]] || kmake_args+=("LLVM=${llvm_suffix:-1}")
+	[[ $arch == x86_64 && $config =~ ^(base|on|off)$ ]] || kmake_args+=("LLVM=${llvm_suffix:-1}")
 	# Has all the Rust code that the configuration clippy has, and then needs no build of its own.
 	[[ $config != kunit ]] || kmake_args+=("CLIPPY=1")
 	# In all objects, debug information would take a fifth of the time.
@@ -362,9 +477,9 @@ shared_clone() {
 # The unpatched kernel has a tree and builds of its own under build/bench, which stay.
 # shellcheck disable=SC2034
 bench=$build/bench
-base_linux=$bench/linux
+base_linux=$home/bench/linux
 base_tree() {
-	mkdir -p -- "$bench"
+	mkdir -p -- "$bench" "$home/bench"
 	shared_clone "$base_linux"
 	# Does nothing where it stands there already.
 	git -C "$base_linux" checkout -q --force --detach base
@@ -375,19 +490,65 @@ has_option() {
 	grep -rqs --include='Kconfig*' '^config KTHREAD_CPUS$' "$1/kernel" "$1/init" "$1/lib"
 }
 
-# The architecture of a configuration, as the kernel's make takes it, and the image of
-# that under the directory in which it was built. x86 has no kernel without CPU hotplug.
+# The machine of a configuration, and the image of that under the directory in which it
+# was built.
 arch_of() {
-	case $1 in
-	nohotplug) printf 'arm64\n' ;;
-	*) printf 'x86\n' ;;
-	esac
+	printf '%s\n' "${config_arch[$1]:-$arch}"
 }
 image_of() {
-	case $(arch_of "$1") in
-	arm64) printf 'arch/arm64/boot/Image\n' ;;
-	*) printf 'arch/x86/boot/bzImage\n' ;;
-	esac
+	printf '%s\n' "${arch_image[$(arch_of "$1")]}"
+}
+
+# format_series TREE DIR: the commits base..HEAD of a git tree as patches in DIR, and a file
+# series. Git as if nobody had configured anything, so that the same commits give the same bytes.
+git_plain() {
+	local tree=$1
+	shift
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 git -C "$tree" \
+		-c core.abbrev=12 -c core.quotePath=true -c diff.algorithm=myers \
+		-c diff.noprefix=false -c diff.mnemonicPrefix=false -c diff.renames=false \
+		-c diff.context=3 -c diff.suppressBlankEmpty=false -c color.ui=false \
+		-c i18n.logOutputEncoding=UTF-8 "$@"
+}
+format_series() {
+	git_plain "$1" format-patch -q -o "$2" --numbered --zero-commit --no-signature --abbrev=12 \
+		--no-renames --no-thread --no-attach --no-cover-letter --no-base --no-encode-email-headers \
+		--stat=72 --diff-algorithm=myers --subject-prefix=PATCH --suffix=.patch base..HEAD
+	(cd -- "$2" && printf '%s\n' *.patch) >"$2/series"
+}
+
+# port_id VERSION: what patches/VERSION is made of if it is not the main series: scripts/port.
+port_id() {
+	(
+		cd -- "$top/patches"
+		{
+			sed '/ 0000-cover-letter.txt$/d' "$main_version/SHA256SUMS"
+			[[ ! -d port/$1 ]] || find "port/$1" -type f -print0 | sort -z | xargs -0 sha256sum --
+		} | sha256sum | cut -d ' ' -f 1
+	)
+}
+
+# other_base SCRIPT ARGUMENT...: there is no source for the base: Debian drops a version when
+# the next one comes. Runs the script for the nearest one that there are patches for, the newer
+# one first; returns if BASE= says that it must be this one, or if all were tried.
+other_base() {
+	local tried=${KC_TRIED:-} other
+	[[ ! ${KC_BASE_GIVEN:-} ]] || return 0
+	tried+=" $series_version "
+	other=$(
+		for other in "$top"/patches/*/series; do
+			other=$(basename -- "$(dirname -- "$other")")
+			[[ $tried == *" $other "* ]] || printf '%s\n' "$other"
+		done | awk -v base="$main_version" '
+			function number(version, part) { split(version, part, "."); return part[1] * 1000 + part[2] }
+			{
+				far = number($0) - number(base)
+				print (far < 0 ? -far * 2 + 1 : far * 2), $0
+			}' | sort -n | sed -n '1s/.* //p'
+	)
+	[[ -n $other ]] || return 0
+	say "==> no source for Linux $series_version can be had any more: taking $other, which there are patches for"
+	KC_TRIED=$tried KC_BASE=$other exec "$@"
 }
 
 # The names in patches/<version>/series, one per line; none if there is no series.

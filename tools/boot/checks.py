@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from facts import CpuSet, Facts, Snapshot, Thread, format_cpus, parse_cpus, warnings
+from facts import CpuSet, Facts, Irq, Snapshot, Thread, format_cpus, parse_cpus, warnings
 from scenarios import OFFSET, Scenario
+from vm import ARCHES
 
 # What the kernel itself gives to init.
 CLEAN_ENV = {"HOME": "/", "TERM": "linux"}
@@ -270,7 +271,7 @@ def interrupts(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
     seen = facts.last.irq_default or NO_CPUS
     if seen not in expected:
         yield f"interrupts go to {format_cpus(seen)} by default, not {format_cpus(expected[0])}"
-    affinities = {irq.number: irq.affinity for irq in facts.last.irqs}
+    affinities = {irq.number: irq.affinity for irq in placeable(scenario, facts.last)}
     for number, affinity in affinities.items():
         # The clock must not be moved, and the cascade of an i8259 cannot.
         if number not in (0, 2) and not any(affinity <= mask for mask in expected):
@@ -278,6 +279,13 @@ def interrupts(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
     for thread in facts.last.threads:
         if thread.irq is not None and not thread.allowed <= affinities.get(thread.irq, NO_CPUS):
             yield f"{_placed(thread)}, where its interrupt does not go"
+
+
+def placeable(scenario: Scenario, snapshot: Snapshot) -> list[Irq]:
+    """Returns the interrupts that somebody can place: one of each CPU is in effect nowhere."""
+    if not ARCHES[scenario.machine.arch].numbers_all:
+        return snapshot.irqs
+    return [irq for irq in snapshot.irqs if irq.effective]
 
 
 def placement(facts: Facts) -> dict[str, str]:

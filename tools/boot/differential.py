@@ -660,7 +660,7 @@ def unpatched() -> Kernel:
     """Returns the unpatched kernel, which scripts/differential build makes."""
     return Kernel(
         "unpatched",
-        vm.BENCH / vm.UNPATCHED / vm.ARCHES["x86_64"].image,
+        vm.BENCH / vm.UNPATCHED / vm.ARCHES[vm.ARCH].image,
         vm.BENCH / "kcload-base" / "initramfs-base.cpio",
     )
 
@@ -669,7 +669,7 @@ def patched(config: str = "on") -> Kernel:
     """Returns one of ours."""
     return Kernel(
         config,
-        vm.BUILD / "out" / config / vm.ARCHES["x86_64"].image,
+        vm.BUILD / "out" / config / vm.ARCHES[vm.ARCH].image,
         vm.BUILD / "kcload" / f"initramfs-{config}.cpio",
     )
 

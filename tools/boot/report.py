@@ -372,7 +372,8 @@ def boot_pair(
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kernel", type=Path, default=vm.BUILD / "out/on/arch/x86/boot/bzImage")
+    image = vm.BUILD / "out/on" / vm.ARCHES[vm.ARCH].image
+    parser.add_argument("--kernel", type=Path, default=image)
     parser.add_argument("--initrd", type=Path, default=vm.BUILD / "initramfs.cpio")
     parser.add_argument("--kthread-cpus", default="0-1", help="the option's value (0-1)")
     parser.add_argument("--append", default="", help="more words for the kernel command line")

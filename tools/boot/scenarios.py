@@ -34,6 +34,17 @@ class Boot:
     timeout: float = BOOT_TIMEOUT
 
     @property
+    def needs(self) -> set[str]:
+        """What not every machine has, see vm.ARCHES."""
+        machine = self.machine
+        found = set()
+        if machine.hotplug or machine.maxcpus > machine.smp:
+            found.add("absent CPUs")
+        if "acpi=" in self.append:
+            found.add("ACPI")
+        return found
+
+    @property
     def name(self) -> str:
         """A name for the log."""
         words = re.sub(r"[^A-Za-z0-9=.,:-]+", "_", self.append.replace("/", "of"))

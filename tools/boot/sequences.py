@@ -20,7 +20,7 @@ TRACE = (
     "trace_clock=counter trace_buf_size=2M "
     "trace_event=sched:sched_switch,cpuhp:cpuhp_enter,cpuhp:cpuhp_exit"
 )
-# The kernel takes no more (COMMAND_LINE_SIZE on x86).
+# The kernel takes no more (COMMAND_LINE_SIZE on x86, arm64 and riscv).
 LONGEST_COMMAND_LINE = 2047
 
 

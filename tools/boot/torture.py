@@ -141,7 +141,7 @@ def main(argv: List[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.changes < 1 or (args.seconds is not None and args.seconds < 1):
         parser.error("it must be at least 1")
-    args.kernel = args.kernel or vm.BUILD / "out" / args.config / "arch/x86/boot/bzImage"
+    args.kernel = args.kernel or vm.BUILD / "out" / args.config / vm.ARCHES[vm.ARCH].image
     args.initrd = args.initrd or vm.BUILD / "kcload" / f"initramfs-{args.config}.cpio"
 
     vm.raise_on_term()

@@ -33,7 +33,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build"
+# Our scripts say which machine and which kernel they are called for (scripts/lib.sh).
+ARCH = os.environ.get("KC_ARCH") or "x86_64"
+BUILD = Path(os.environ.get("KC_BUILD") or ROOT / "build")
 LOGS = BUILD / "logs"
 # The unpatched kernel, which scripts/differential and scripts/bench make in a tree of their own.
 UNPATCHED = "base"
@@ -53,12 +55,6 @@ EXIT_TIMEOUT = 10.0
 
 # QEMU's monitor answers at once, unless the host is very busy.
 QMP_TIMEOUT = 60.0
-
-# What every guest gets: messages go to the serial port, and a panic ends QEMU at once.
-# The emulated timer may be late on a busy host, which Linux takes for a broken one. It also has
-# each CPU measure its speed until two times agree, half a second in all; with the speed of a
-# CPU of 4 GHz, at 250 Hz, no delay is too short.
-BASE_APPEND = ("console=ttyS0", "panic=-1", "no_timer_check", "lpj=16000000")
 
 # The guests that are running.
 _running: set[subprocess.Popen[bytes]] = set()
@@ -102,19 +98,63 @@ class GuestDied(BootError):
 class Arch:
     """What depends on the architecture.
 
-    `package` has QEMU for it, `board` and `cpu` are what QEMU emulates, and `image` is
-    where the kernel's make leaves what is booted.
+    `package` has QEMU for it, which calls it `qemu`, as its kernel does; `board` and `cpu`
+    are what QEMU emulates, `many` the board for more than eight CPUs. `image` is where the
+    kernel's make leaves what is booted, and `append` what every guest gets: messages go to
+    the serial port, and a panic ends QEMU at once. `lacks` says what its guests cannot
+    have, and why.
     """
 
     package: str
+    qemu: str
     board: str
     cpu: str
     image: str
+    append: tuple[str, ...]
+    many: str = ""
+    lacks: tuple[tuple[str, str], ...] = ()
+    # Interrupts that each CPU has for itself have numbers like the others.
+    numbers_all: bool = True
 
+
+# The emulated timer may be late on a busy host, which Linux takes for a broken one. It also has
+# each CPU measure its speed until two times agree, half a second in all; with the speed of a
+# CPU of 4 GHz, at 250 Hz, no delay is too short. The others have a timer that tells its speed.
+X86_APPEND = ("console=ttyS0", "panic=-1", "no_timer_check", "lpj=16000000")
+VIRT_LACKS = (
+    ("absent CPUs", "QEMU's board virt has all its CPUs from the start"),
+    ("ACPI", "the kernel has the device tree"),
+)
 
 ARCHES = {
-    "x86_64": Arch("qemu-system-x86", "q35", "Nehalem", "arch/x86/boot/bzImage"),
-    "aarch64": Arch("qemu-system-arm", "virt", "cortex-a57", "arch/arm64/boot/Image"),
+    "x86_64": Arch(
+        "qemu-system-x86",
+        "x86_64",
+        "q35",
+        "Nehalem",
+        "arch/x86/boot/bzImage",
+        X86_APPEND,
+        numbers_all=False,
+    ),
+    "arm64": Arch(
+        "qemu-system-arm",
+        "aarch64",
+        "virt",
+        "cortex-a57",
+        "arch/arm64/boot/Image",
+        ("console=ttyAMA0", "panic=-1"),
+        many="virt,gic-version=3",
+        lacks=VIRT_LACKS,
+    ),
+    "riscv64": Arch(
+        "qemu-system-misc (Debian 12) or qemu-system-riscv",
+        "riscv64",
+        "virt",
+        "rv64",
+        "arch/riscv/boot/Image",
+        ("console=ttyS0", "panic=-1"),
+        lacks=VIRT_LACKS,
+    ),
 }
 
 
@@ -135,7 +175,7 @@ class Machine:
     memory: int = 512
     sockets: int = 0
     hotplug: bool = False
-    arch: str = "x86_64"
+    arch: str = ARCH
     threads: int = 1
     memory_nodes: int = 0
     bare: bool = False
@@ -162,14 +202,15 @@ class Machine:
     @property
     def native(self) -> bool:
         """Whether the host could run it without emulation."""
-        return self.arch == platform.machine()
+        return ARCHES[self.arch].qemu == platform.machine()
 
     def arguments(self) -> list[str]:
         """Returns QEMU's arguments; every node has a memory of its own."""
         total = self.maxcpus or self.smp
         cores = total // self.nodes
         arch = ARCHES[self.arch]
-        args = ["-machine", arch.board, "-cpu", arch.cpu, "-m", f"{self.memory}M"]
+        board = (arch.many if total > 8 else "") or arch.board
+        args = ["-machine", board, "-cpu", arch.cpu, "-m", f"{self.memory}M"]
         if self.hotplug:
             # Linux counts the absent CPUs of QEMU's ACPI tables only in a guest of a
             # hypervisor that it knows. An emulated one can pass for VMware's: by the
@@ -211,9 +252,9 @@ class Guest:
     initrd: Path
     append: str = ""
 
-    def command_line(self) -> str:
+    def command_line(self, arch: str) -> str:
         """Returns the kernel command line."""
-        return " ".join([*BASE_APPEND, *([self.append] if self.append else [])])
+        return " ".join([*ARCHES[arch].append, *([self.append] if self.append else [])])
 
 
 @dataclass
@@ -247,7 +288,8 @@ def qemu_command(
     where QEMU listens for commands, `debugger` where it listens for gdb.
     """
     accels = {"kvm": "kvm", "tcg": "tcg,thread=single", "mttcg": "tcg,thread=multi"}
-    args = [qemu or f"qemu-system-{machine.arch}", *machine.arguments(), "-accel", accels[accel]]
+    program = qemu or f"qemu-system-{ARCHES[machine.arch].qemu}"
+    args = [program, *machine.arguments(), "-accel", accels[accel]]
     if accel == "kvm":
         args[args.index("-cpu") + 1] = "host"
     if monitor is not None:
@@ -255,15 +297,15 @@ def qemu_command(
     if debugger is not None:
         args += ["-gdb", f"unix:{debugger},server=on,wait=off"]
     args += ["-kernel", str(guest.kernel), "-initrd", str(guest.initrd)]
-    args += ["-append", guest.command_line()]
+    args += ["-append", guest.command_line(machine.arch)]
     args += ["-nodefaults", "-no-user-config", "-display", "none", "-net", "none"]
     args += ["-serial", "stdio", "-monitor", "none", "-no-reboot"]
     return args
 
 
-def find_qemu(arch: str = "x86_64") -> str:
+def find_qemu(arch: str = ARCH) -> str:
     """Returns the path of QEMU."""
-    program = f"qemu-system-{arch}"
+    program = f"qemu-system-{ARCHES[arch].qemu}"
     path = shutil.which(program)
     if path is None:
         raise NoQemu(f"{program} is not installed: install the package {ARCHES[arch].package}")
@@ -301,7 +343,7 @@ def boot(
     return console
 
 
-def choose_accel(guest: Guest, accel: str, arch: str = "x86_64") -> str:
+def choose_accel(guest: Guest, accel: str, arch: str = ARCH) -> str:
     """Returns kvm or tcg for auto, and looks whether there is something to boot.
 
     For another architecture than the host's kvm stands for tcg, too.
@@ -310,7 +352,7 @@ def choose_accel(guest: Guest, accel: str, arch: str = "x86_64") -> str:
         if not path.is_file():
             raise NoQemu(f"there is no {what} at {path}")
     qemu = find_qemu(arch)
-    if accel in ("auto", "kvm") and arch != platform.machine():
+    if accel in ("auto", "kvm") and ARCHES[arch].qemu != platform.machine():
         return "tcg"
     if accel == "auto":
         return "kvm" if KvmProbe(guest, qemu).works() else "tcg"

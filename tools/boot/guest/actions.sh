@@ -385,14 +385,16 @@ allowed_of() {
 # irqs: on which CPUs interrupts have fired while the serial port had something to
 # send. Nobody has placed that one.
 do_irqs() {
-	local tries=0
+	local tries=0 serial
+	read -r serial </sys/class/tty/console/active || return 1
+	serial=/dev/${serial##* }
 	cat /proc/interrupts >/run/interrupts
 	# The last one has everything behind it.
 	while [ $tries -lt 20 ]; do
-		printf '\n\n\n\n' >/dev/ttyS0
+		printf '\n\n\n\n' >"$serial"
 		tries=$((tries + 1))
 	done
-	stty -echo </dev/ttyS0
+	stty -echo <"$serial"
 	cat /proc/interrupts >>/run/interrupts
 	awk -v what=fired -f /kc/facts.awk /run/interrupts >>"$facts"
 }

@@ -34,6 +34,9 @@ what == "fired" {
 	if ($1 !~ /^[0-9]+:$/ || $1 == "0:")
 		next
 	number = substr($1, 1, length($1) - 1)
+	# Nor can anybody place one that each CPU has for itself.
+	if (first_line("/proc/irq/" number "/effective_affinity_list") == "")
+		next
 	list = ""
 	for (i = 1; i <= columns; i++) {
 		if (number in seen && $(i + 1) > count[number, cpu[i]])

@@ -46,7 +46,7 @@ class Boots:
     )
     made: dict[Boot, Future[Facts]] = field(default_factory=dict)
 
-    def image(self, config: str, arch: str = "x86_64") -> Path:
+    def image(self, config: str, arch: str = vm.ARCH) -> Path:
         """The kernel of a configuration."""
         out = vm.BENCH if config == vm.UNPATCHED else self.out
         return out / config / vm.ARCHES[arch].image
@@ -57,7 +57,10 @@ class Boots:
             return vm.BENCH / "kcload-base" / "initramfs-base.cpio"
         if boot.guest == "kcload":
             return self.modules / f"initramfs-{boot.config}.cpio"
-        return self.initrd.with_name(self.initrd.name.replace("initramfs", boot.guest, 1))
+        initrd = self.initrd
+        if boot.machine.arch != vm.ARCH:
+            initrd = vm.BUILD / boot.machine.arch / "initramfs.cpio"
+        return initrd.with_name(initrd.name.replace("initramfs", boot.guest, 1))
 
     def request(self, boot: Boot) -> Future[Facts]:
         """Makes a boot soon, unless it is made already."""
@@ -88,6 +91,35 @@ class Boots:
 BOOTS = pytest.StashKey[Boots]()
 
 
+def boots_of(item: pytest.Item) -> list[Boot]:
+    """Returns the boots that a test looks at."""
+    wanted: list[Boot] = []
+    for value in getattr(getattr(item, "callspec", None), "params", {}).values():
+        if isinstance(value, Scenario):
+            wanted += [value.boot, value.plain]
+        elif isinstance(value, Sequence):
+            wanted += [value.boot, value.reference]
+        elif isinstance(value, Boot):
+            wanted.append(value)
+    return wanted
+
+
+def lacking(item: pytest.Item) -> str:
+    """Returns why the machine cannot have what a test needs; empty: it can."""
+    for boot in boots_of(item):
+        for what, why in vm.ARCHES[boot.machine.arch].lacks:
+            if what in boot.needs:
+                return f"{boot.machine.arch} has no {what}: {why}"
+    return ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips, by name, what this machine cannot have."""
+    for item in items:
+        if why := lacking(item):
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begins with the boots of the selected tests: the long ones, then in their order."""
     if session.config.option.collectonly:
@@ -100,15 +132,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         accel=config.getoption("accel"),
     )
     config.stash[BOOTS] = boots
-    wanted: list[Boot] = []
-    for item in session.items:
-        for value in getattr(getattr(item, "callspec", None), "params", {}).values():
-            if isinstance(value, Scenario):
-                wanted += [value.boot, value.plain]
-            elif isinstance(value, Sequence):
-                wanted += [value.boot, value.reference]
-            elif isinstance(value, Boot):
-                wanted.append(value)
+    wanted = [boot for item in session.items if not lacking(item) for boot in boots_of(item)]
     if not wanted:
         return
     # A guest that is older than its sources would test something else.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from errno import EINVAL, ETIMEDOUT
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ from facts import COMPLAINT, Facts, Step, format_cpus, parse_cpus, parse_mask
 from scenarios import Boot
 from sequences import LONGEST_COMMAND_LINE, Sequence
 from test_insight import EVENT, TRACE
-from vm import BASE_APPEND, BOOT_TIMEOUT
+from vm import BOOT_TIMEOUT, Guest
 
 if TYPE_CHECKING:
     from conftest import Boots
@@ -306,4 +307,5 @@ def test_fake_nodes(boot: Boot, boots: Boots) -> None:
 def test_command_lines_fit() -> None:
     """No step is cut off the end of a command line."""
     for boot in (ABSENT_BOOT, CONFINED_BOOT, RCU_BOOT, PINNED_BOOT):
-        assert len(" ".join([*BASE_APPEND, boot.append])) <= LONGEST_COMMAND_LINE, boot.name
+        line = Guest(Path(), Path(), boot.append).command_line(boot.machine.arch)
+        assert len(line) <= LONGEST_COMMAND_LINE, boot.name

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
 import vm
+from scenarios import HALF, Boot
 from vm import BadMachine, Guest, Machine
 
 
@@ -57,16 +60,48 @@ def test_threads_of_a_core() -> None:
 
 def test_other_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of another architecture has a QEMU of its own, and no KVM."""
-    machine = Machine(arch="aarch64")
+    machine = Machine(arch="arm64")
     args = vm.qemu_command(machine, Guest(tmp_path, tmp_path), "tcg")
     assert args[0] == "qemu-system-aarch64"
     assert values(args, "-machine") == ["virt"]
+    assert values(args, "-append") == ["console=ttyAMA0 panic=-1"]
+    # The interrupt controller of that board has no place for more.
+    more = Machine(smp=16, arch="arm64").arguments()
+    assert values(more, "-machine") == ["virt,gic-version=3"]
     assert not machine.native
     assert Machine().native
     for name in ("a", "b"):
         (tmp_path / name).touch()
     monkeypatch.setattr(vm, "find_qemu", lambda _arch: "qemu")
-    assert vm.choose_accel(Guest(tmp_path / "a", tmp_path / "b"), "kvm", "aarch64") == "tcg"
+    assert vm.choose_accel(Guest(tmp_path / "a", tmp_path / "b"), "kvm", "arm64") == "tcg"
+
+
+@pytest.mark.parametrize("arch", vm.ARCHES)
+def test_scripts_say_the_same(arch: str) -> None:
+    """scripts/lib.sh has the same machines, images and programs."""
+    words = '"${arch_image[$arch]}" "${arch_qemu[$arch]}" "$(arch_of on)" "$KC_BUILD"'
+    command = f". {vm.ROOT}/scripts/lib.sh && printf '%s\\n' {words}"
+    env = os.environ | {"ARCH": vm.ARCHES[arch].qemu, "BASE": ""}
+    env.pop("KC_BASE", None)
+    told = subprocess.run(
+        ["bash", "-c", command], env=env, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    build = vm.ROOT / "build" / ("" if arch == "x86_64" else arch)
+    assert told == [
+        vm.ARCHES[arch].image,
+        f"qemu-system-{vm.ARCHES[arch].qemu}",
+        arch,
+        str(build),
+    ]
+
+
+def test_what_a_machine_lacks() -> None:
+    """A boot says what it needs in the words in which a machine says what it lacks."""
+    lacks = dict(vm.ARCHES["arm64"].lacks)
+    assert Boot("on", HALF, "acpi=off kthread_cpus=6-7").needs == lacks.keys()
+    assert Boot("on", Machine(hotplug=True), "").needs == {"absent CPUs"}
+    assert not Boot("on", Machine(), "kthread_cpus=0-1").needs
+    assert not vm.ARCHES["x86_64"].lacks
 
 
 @pytest.mark.parametrize(
