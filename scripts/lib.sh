@@ -308,7 +308,7 @@ kernel_toolchain() {
 		"LOCALVERSION=" "KBUILD_BUILD_USER=kthread_cpus" "KBUILD_BUILD_HOST=build"
 		"KBUILD_BUILD_VERSION=1" "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 2026"
 	)
-	[[ $config == @(off|deb) ]] || kmake_args+=("LLVM=${llvm_suffix:-1}")
+	[[ $config == @(off|gcc|modversions|deb) ]] || kmake_args+=("LLVM=${llvm_suffix:-1}")
 	# Has all the Rust code that the configuration clippy has, and then needs no build of its own.
 	[[ $config != kunit ]] || kmake_args+=("CLIPPY=1")
 	# In all objects, debug information would take a fifth of the time.

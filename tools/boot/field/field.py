@@ -76,7 +76,7 @@ ROWS = (
     ),
     Row("absent", "", "2-3"),
     Row(
-        "run time",
+        "run-time",
         "",
         "2-3",
         frozenset({"kthread", "wq", "umh"}),
@@ -204,7 +204,6 @@ def boot(
 
 
 # --- what is meant ---------------------------------------------------------------
-# Kernel threads that come and go with the work.
 def lasting(look: Json) -> dict[str, str]:
     """Returns where the threads may run that are there all the time, by name."""
     threads = look["threads"].get("threads", []) if look["threads"] else []
@@ -276,6 +275,9 @@ def judge_more(look: Json) -> list[str]:
     wrong += [f"kernel: {line}" for line in look.get("bad", [])]
     if look.get("partition", "isolated") != "isolated":
         wrong.append(f"the partition is {look['partition']}")
+    if look.get("verify"):
+        wrong.append("verify fails")
+    wrong += [f"TuneD: {line}" for line in look.get("log", [])]
     if look.get("state", "running") not in ("running", "active"):
         wrong.append(f"state {look['state']}: {' '.join(look.get('failed', []))}")
     return wrong
@@ -294,6 +296,10 @@ def judge(row: Row, ours: Boot, stock: Boot) -> dict[str, list[str]]:
             pass
         elif confined:
             found += judge_confined(row, look)
+            # Where nobody is outside, nobody has been kept from it. isolcpus= does it too.
+            visible = name in others and "isolcpus=" not in row.append
+            if visible and name in ("boot", "write") and not others[name]["check"].get("outside"):
+                found.append("nothing outside with Debian's kernel either")
         elif name in others:
             found += judge_same(look, others[name])
         if name in others:
@@ -301,6 +307,8 @@ def judge(row: Row, ours: Boot, stock: Boot) -> dict[str, list[str]]:
             known = judge_more(others[name])
             found = [line for line in found if line not in known]
         wrong[name] = found
+    for name in others.keys() - ours.looks().keys():
+        wrong[name] = ["not looked at"]
     return wrong
 
 

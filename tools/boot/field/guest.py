@@ -445,6 +445,16 @@ def step_install() -> None:
     packages("install", "--install", *debs())
 
 
+def step_plan() -> None:
+    """What the README tells a user to do once the packages are there."""
+    count = str(len(mine()))
+    drop_in = run("kthread-cpus", "plan", "--housekeeping", count, "--print", "grub").stdout
+    Path("/etc/default/grub.d").mkdir(exist_ok=True)
+    Path("/etc/default/grub.d/kthread-cpus.cfg").write_text(drop_in)
+    done = run("update-grub", check=False, timeout=900)
+    send({"step": "plan", "status": done.returncode, "drop_in": drop_in.splitlines()[-1]})
+
+
 def step_remove() -> None:
     """The kernel that runs is removed, as by a user who goes back to Debian's."""
     names = run("dpkg-query", "-W", "-f", "${Package}\n").stdout.split()
