@@ -137,7 +137,7 @@ def command(
         file.truncate(256 << 20)
     disk = f"file={image},format=raw,if=none,id=disk,cache=unsafe"
     args += ["-drive", disk + (",snapshot=on" if snapshot else "")]
-    args += ["-device", "virtio-blk-pci,drive=disk,bootindex=0"]
+    args += ["-device", "virtio-blk-pci,drive=disk,bootindex=1"]
     args += ["-drive", f"file={payload},format=raw,if=none,id=payload,readonly=on"]
     args += ["-device", "virtio-blk-pci,drive=payload,serial=payload"]
     args += ["-drive", f"file={nvme},format=raw,if=none,id=nvme,cache=unsafe"]
