@@ -46,9 +46,7 @@ APPEND = "console=ttyS0 panic=-1 no_timer_check"
 
 Json = dict[str, Any]
 
-ALL_STEPS = (
-    "boot,load,hotplug,partition,systemd,container,timers,irqbalance,metrics,latency,tuned,report"
-)
+ALL_STEPS = "boot,load,hotplug,partition,systemd,container,timers,irqbalance,metrics,latency,profiles,tuned,report"
 
 
 @dataclass(frozen=True)
@@ -426,7 +424,8 @@ def do_step(options: argparse.Namespace) -> int:
     for record in result.records:
         if "look" in record:
             check = record["check"]
-            said = {key: record[key] for key in ("state", "failed", "said", "bad") if key in record}
+            keys = ("state", "failed", "said", "bad", "verify", "log")
+            said = {key: record[key] for key in keys if key in record}
             counts = {
                 key: check.get(key) for key in ("status", "outside", "total", "exempt", "cpus")
             }

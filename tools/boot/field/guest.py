@@ -331,8 +331,7 @@ def step_irqbalance() -> None:
 
 def tuned(profile: str, variables: str, settings: str) -> None:
     """Starts TuneD with a profile, verifies it, looks, and stops it."""
-    if variables:
-        Path(variables).write_text(settings)
+    Path(variables).write_text(settings)
     log = Path("/var/log/tuned/tuned.log")
     before = len(read(log))
     run("systemctl", "start", "tuned.service")
@@ -350,9 +349,13 @@ def tuned(profile: str, variables: str, settings: str) -> None:
 
 
 def step_tuned() -> None:
-    """Our profile, and two of TuneD's own that isolate the CPUs of the application."""
-    count = str(len(mine()))
-    tuned("kthread-cpus", "/etc/tuned/kthread-cpus-variables.conf", f"housekeeping={count}\n")
+    """Our profile; its verify passes where the machine was booted with what it plans."""
+    variables = f"housekeeping={len(mine())}\n"
+    tuned("kthread-cpus", "/etc/tuned/kthread-cpus-variables.conf", variables)
+
+
+def step_profiles() -> None:
+    """Two of TuneD's own, which isolate the CPUs of the application."""
     isolated = f"isolated_cores={list_of(outside())}\n"
     tuned("realtime", "/etc/tuned/realtime-variables.conf", isolated)
     tuned("cpu-partitioning", "/etc/tuned/cpu-partitioning-variables.conf", isolated)
@@ -404,8 +407,9 @@ def step_latency() -> None:
 
 def step_report() -> None:
     """The page of kthread-cpus report of this boot."""
-    run("kthread-cpus", "report", "-o", "/run/field/report.html", check=False)
-    send({"page": read(Path("/run/field/report.html"))})
+    page = Path(__file__).with_name("report.html")
+    run("kthread-cpus", "report", "-o", str(page))
+    send({"page": page.read_text()})
 
 
 # --- packages ------------------------------------------------------------------
