@@ -46,7 +46,10 @@ APPEND = "console=ttyS0 panic=-1 no_timer_check"
 
 Json = dict[str, Any]
 
-ALL_STEPS = "boot,load,hotplug,partition,systemd,container,timers,irqbalance,metrics,latency,profiles,tuned,report"
+ALL_STEPS = (
+    "boot,load,hotplug,partition,systemd,container,timers,irqbalance,metrics,latency,"
+    "profiles,tuned,report"
+)
 
 
 @dataclass(frozen=True)
