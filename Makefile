@@ -12,6 +12,7 @@ SHELL := /bin/sh
 CONFIG ?= on
 export KTHREAD_CPUS SMP NODES APPEND ACCEL SETUP KERNEL_TREE LINUX_VERSION LINUX_SHA256 LINUX_SUITES
 export ARCH BASE DEBUG_INFO IMAGES COUNTS ROUNDS REPEAT CHANGES SEED FOR RUNS STEPS_COUNT ROWS
+export FLAVOUR LOCALMOD LSMOD FIELD_STEPS
 
 .PHONY: help
 help:
@@ -20,6 +21,7 @@ help:
 	@echo 'Use:'
 	@echo '  make run      build everything, boot it in QEMU, print where the kernel threads are; build/report.html'
 	@echo '  make test     everything that proves it; the last line is "N passed, N failed"'
+	@echo "  make deb      build/deb: Debian's kernel with the series, as packages for your machine (long)"
 	@echo
 	@echo 'Develop:'
 	@echo '  make setup    install the tools that are missing (says what and why)'
@@ -42,6 +44,7 @@ help:
 	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
 	@echo '  make tool     build/tool-dist: the program kthread-cpus, its man pages and completions'
 	@echo '  make tool-deb build/tool-deb: that as a Debian package; scripts/tool-deb test tries it (Debian 12, 13)'
+	@echo '  make field    the packages in a Debian 13 on a disk, beside the kernel of Debian (hours)'
 	@echo '  make clean    remove what was built; keep the source, the tree and the tools'
 	@echo '  make distclean   remove build/ (refuses to lose work in build/linux)'
 	@echo
@@ -57,6 +60,12 @@ help:
 	@echo 'Variables of make kernel:'
 	@echo '  CONFIG=on          on, off, kunit, kasan, kcsan, base (without the option, unpatched trees too), clippy'
 	@echo '  DEBUG_INFO=all     on with debug information of everything, not only for its commands of gdb'
+	@echo 'Variables of make deb:'
+	@echo "  FLAVOUR=cloud      which of Debian's kernels: cloud, amd64 or rt; else the one that runs here, or amd64"
+	@echo '  LOCALMOD=yes       build only the modules that are loaded here'
+	@echo '  LSMOD=FILE         build only those that this output of lsmod names'
+	@echo 'Variables of make field:'
+	@echo '  ROWS="..."         only these rows of its table; FIELD_STEPS=boot,load,... only these steps'
 	@echo 'Variables of make configs:'
 	@echo '  CONFIGS="..."      only these (scripts/configs has them all)'
 	@echo 'Variables of make torture:'
@@ -81,7 +90,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export port port-newest import-sources check bisect configs review torture differential cmdlines broad fuzz bench tool tool-deb clean distclean
+.PHONY: setup setup-run source tree kernel run test export port port-newest import-sources check bisect configs review torture differential cmdlines broad fuzz bench tool tool-deb deb field clean distclean
 setup:
 	@scripts/setup test
 
@@ -157,6 +166,12 @@ tool:
 
 tool-deb:
 	@scripts/tool-deb
+
+deb:
+	@scripts/deb
+
+field:
+	@scripts/field $(ROWS)
 
 clean:
 	@scripts/clean
