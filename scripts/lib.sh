@@ -425,8 +425,8 @@ kernel_toolchain() {
 		# None has BTF, and each would be made again when pahole is installed.
 		"PAHOLE=none"
 	)
-	# gcc makes them in two thirds of the time, and most kernels are made by it.
-	[[ $arch == x86_64 && $config =~ ^(base|on|off|modversions|deb)$ ]] || kmake_args+=("LLVM=${llvm_suffix:-1}")
+	# gcc makes them in half of the time, and most kernels are made by it.
+	[[ $arch == x86_64 && $config =~ ^(base|unpatched|on|off|kunit|modversions|deb)$ ]] || kmake_args+=("LLVM=${llvm_suffix:-1}")
 	# Has all the Rust code that the configuration clippy has, and then needs no build of its own.
 	[[ $config != kunit ]] || kmake_args+=("CLIPPY=1")
 	# In all objects, debug information would take a fifth of the time.

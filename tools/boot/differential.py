@@ -661,7 +661,7 @@ def unpatched() -> Kernel:
     return Kernel(
         "unpatched",
         vm.BENCH / vm.UNPATCHED / vm.ARCHES[vm.ARCH].image,
-        vm.BENCH / "kcload-base" / "initramfs-base.cpio",
+        vm.BENCH / "kcload" / "initramfs-unpatched.cpio",
     )
 
 

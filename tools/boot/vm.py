@@ -38,7 +38,7 @@ ARCH = os.environ.get("KC_ARCH") or "x86_64"
 BUILD = Path(os.environ.get("KC_BUILD") or ROOT / "build")
 LOGS = BUILD / "logs"
 # The unpatched kernel, which scripts/differential and scripts/bench make in a tree of their own.
-UNPATCHED = "base"
+UNPATCHED = "unpatched"
 BENCH = BUILD / "bench"
 
 END_MARKER = b"@kc end count="

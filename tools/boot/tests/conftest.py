@@ -54,7 +54,7 @@ class Boots:
     def archive(self, boot: Boot) -> Path:
         """The root file system of a guest; that with the module kcload is for one kernel."""
         if boot.guest == "kcload" and boot.config == vm.UNPATCHED:
-            return vm.BENCH / "kcload-base" / "initramfs-base.cpio"
+            return vm.BENCH / "kcload" / f"initramfs-{boot.config}.cpio"
         if boot.guest == "kcload":
             return self.modules / f"initramfs-{boot.config}.cpio"
         initrd = self.initrd
