@@ -221,7 +221,7 @@ impl Machine {
             sysfs,
             classes: root
                 .read_optional(CLASSES)
-                .map(|text| Classes::from_names(&text)),
+                .map(|text| option::from_names(&text)),
             nodes,
             warnings,
         }

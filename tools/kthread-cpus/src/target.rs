@@ -9,7 +9,7 @@ use crate::{
     cpuset::{CpuSet, Named},
     error::{Error, Result},
     machine::{Machine, SYSFS},
-    option::Classes,
+    option::{self, Classes},
     threads::Inventory,
     topology::Topology,
 };
@@ -123,7 +123,7 @@ impl Target {
                 kthreads: true,
             });
         }
-        if machine.classes != Some(Classes::NONE) {
+        if machine.classes != Some(option::NONE) {
             if let Some(cpus) = &machine.sysfs {
                 return Ok(target(cpus, Source::Sysfs));
             }

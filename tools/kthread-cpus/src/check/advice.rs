@@ -6,7 +6,7 @@ use super::{Outcome, Verdict, WORKQUEUES};
 use crate::{
     cpuset::Named,
     machine::WORKQUEUE_MASK,
-    option::Classes,
+    option::{self, Classes},
     target::Obeys,
     threads::{families, irq_number, Class, Thread},
 };
@@ -117,9 +117,9 @@ fn confine(outcome: &Outcome, outside: &Outside<'_>, advice: &mut Vec<String>) {
     let option = machine.option.as_ref().and_then(|o| o.parsed.as_ref());
     let classes = machine
         .classes
-        .filter(|classes| *classes != Classes::NONE)
+        .filter(|classes| *classes != option::NONE)
         .or(option.map(|(_, classes)| *classes))
-        .unwrap_or(Classes::ALL);
+        .unwrap_or(option::ALL);
     let threads = !outside.movable.is_empty();
     let workqueues = outside.workqueues || !outside.workers.is_empty();
     let is_confined = |class| classes.contains(class);
