@@ -28,6 +28,7 @@
  *	present=LIST                 waits for CPUs to be there
  *	kcpus=LIST                   writes LIST to the file kthread_cpus
  *	hotplug=CPU:STATE            brings a CPU up or down to this state of CPU hotplug
+ *	refuse=CPU:STATE             takes it offline, which this state refuses
  *	work=COMMAND                 a command for /proc/kcwork, whose result is told
  *	rescue                       work that only a rescuer can do; as above
  *	helper=modprobe,core,uevent  has the kernel start usermode helpers of these
@@ -982,6 +983,25 @@ static int set_hotplug_state(const char *arg)
 	return write_file(path, text);
 }
 
+static int refuse_offline(const char *arg)
+{
+	const char *name = strchr(arg, ':');
+	const int cpu = atoi(arg);
+	char path[64], text[16];
+	int error;
+
+	if (!name)
+		die("refuse=%s: there is no colon", arg);
+	snprintf(path, sizeof(path), CPUS "/cpu%d/hotplug/fail", cpu);
+	snprintf(text, sizeof(text), "%d", find_state(name + 1));
+	error = write_file(path, text);
+	if (error)
+		die("refuse=%s: %s", arg, strerror(error));
+	error = switch_cpu(cpu, false);
+	write_file(path, "-1");
+	return error;
+}
+
 /* Has the thread @pid (0: this one) use @cpus. Returns 0 or an errno. */
 static int place(int pid, cpus_t cpus)
 {
@@ -1904,6 +1924,8 @@ static int run_simple(const char *name, const char *arg)
 		return write_kcpus(arg);
 	if (!strcmp(name, "hotplug"))
 		return set_hotplug_state(arg);
+	if (!strcmp(name, "refuse"))
+		return refuse_offline(arg);
 	if (!strcmp(name, "work"))
 		return command_work(arg);
 	if (!strcmp(name, "rescue"))

@@ -8,7 +8,7 @@ unpatched kernel does, or for kthread_cpus= what the specification says.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from errno import EINVAL, ETIMEDOUT
+from errno import EAGAIN, EINVAL, ETIMEDOUT
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,7 +140,7 @@ def test_option_absent(boot: Boot, boots: Boots) -> None:
     """Without the option all is as without the series, also when a confinement has ended."""
     facts = boots.facts(boot)
     check(facts, ABSENT)
-    assert facts.outputs[CLASSES] == ["", "kthread,wq,umh", ""]
+    assert facts.outputs[CLASSES] == ["", "kthread,wq,umh,timer", ""]
     helpers = [step.result["modprobe"] for step in facts.steps if step.name == "helper"]
     assert helpers == [helpers[0], "2-3", helpers[0]]
 
@@ -164,6 +164,12 @@ CONFINED = (
     Row("hotplug=2:offline", 0, EVERYWHERE),
     Row("online=3", 0, BACK),
     Row("online=2", 0, BACK),
+    # A CPU that was about to go, and stays.
+    Row("offline=3", 0, BACK),
+    Row("refuse=2:sched:active", EAGAIN, BACK, workqueues="2-3"),
+    Row("affinity=oom_reaper:2", 0, {"oom_reaper": "2"}),
+    Row("affinity=oom_reaper:2-3", 0, BACK),
+    Row("online=3", 0, BACK),
 )
 CONFINED_BOOT = _boot("kthread_cpus=0-7", *CONFINED)
 

@@ -57,8 +57,8 @@ void kthread_cpus_impossible(const char *value);
  * @is_fallen: the scheduler's fallback has set its mask while it was not confined
  *
  * @node, @group and @watch are protected by kthread_affinity_lock, but whether
- * @group is 0 may be read without it by who creates, binds or ends the kthread,
- * and by who holds its pi_lock. @is_fallen is protected by the pi_lock.
+ * @group is 0 may be read without it: only who creates, binds or ends the kthread
+ * changes that. @is_fallen is protected by the pi_lock.
  */
 struct kthread_affinity {
 	struct list_head	node;
@@ -161,6 +161,7 @@ void __init kthread_cpus_init(void);
 int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class);
 
 /* levels.c: */
+extern struct cpumask kthread_cpus_usable;
 extern struct cpumask kthread_cpus_timers;
 void __init kthread_cpus_levels_init(const struct cpumask *confined);
 void kthread_cpus_set_usable(unsigned int cpu, bool usable);
@@ -169,6 +170,7 @@ void kthread_cpus_update_timers(void);
 int kthread_cpus_timer_target(int cpu);
 void kthread_cpus_level(struct cpumask *cpus);
 bool kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus);
+void kthread_cpus_forked(struct task_struct *task);
 
 /* kernel/irq/confine.c: */
 void irq_update_confined(void);
@@ -196,6 +198,7 @@ static inline bool kthread_cpus_no_timers(int cpu)
 
 #else
 
+#define kthread_cpus_usable	(*cpu_active_mask)
 #define kthread_cpus_timers	(*cpu_possible_mask)
 
 static inline void kthread_cpus_init(void) { }
@@ -227,6 +230,8 @@ static inline bool kthread_cpus_narrow(struct task_struct *task, struct cpumask 
 {
 	return false;
 }
+
+static inline void kthread_cpus_forked(struct task_struct *task) { }
 
 static inline bool kthread_cpus_no_timers(int cpu)
 {

@@ -61,7 +61,7 @@ bool kthread_affinity_cpu_on_node(unsigned int cpu, int node)
 
 /*
  * Whether the registry decides where a task may run, so that user space's choice
- * outlasts the scheduler's fallback. The answer holds under the pi_lock of @p.
+ * outlasts the scheduler's fallback. It does until @p is bound, or ends.
  */
 bool kthread_affinity_is_managed(struct task_struct *p)
 {
@@ -111,8 +111,11 @@ int kthread_affinity_evaluate(struct task_struct *p,
 void kthread_affinity_register(struct task_struct *p, int node)
 {
 	struct kthread_affinity *affinity = kthread_affinity_of(p);
+	struct kthread_affinity *parent = kthread_affinity_of(current);
 
 	affinity->task = p;
+	/* It has its parent's user_cpus_ptr, and what has become of that. */
+	affinity->is_fallen = parent && READ_ONCE(parent->is_fallen);
 	if (kthread_registry_add(affinity, node))
 		kthread_reset_cpus_allowed(p, KTHREAD_AFFINITY_CREATED, false);
 }
@@ -256,8 +259,10 @@ static int kthreads_update_workqueues(void)
 	return 0;
 }
 
+/* Also if the CPU was about to go, but stays: of all callbacks, only this one is run then. */
 static int kthreads_active_cpu(unsigned int cpu)
 {
+	kthread_affinity_change(KTHREAD_AFFINITY_ONLINE, cpu);
 	kthread_cpus_set_usable(cpu, true);
 	return kthreads_update_workqueues();
 }

@@ -4,8 +4,6 @@
  * that has a usable CPU, which are the housekeeping CPUs of kthread_cpus=, the
  * housekeeping CPUs, and all CPUs. What is usable changes with CPU hotplug.
  */
-#define pr_fmt(fmt) "kthread_cpus: " fmt
-
 #include <linux/cleanup.h>
 #include <linux/cpu.h>
 #include <linux/cpuset.h>
@@ -14,7 +12,6 @@
 #include <linux/mutex.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
-#include <linux/printk.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/deadline.h>
@@ -22,11 +19,12 @@
 #include <linux/sched/task.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
+#include <linux/workqueue.h>
 
 /* Serializes updates. Taken with CPU hotplug excluded, or from its callbacks. */
 static DEFINE_MUTEX(levels_mutex);
 /* The CPUs that are active and not about to go, as their callbacks say. */
-static struct cpumask levels_usable;
+struct cpumask kthread_cpus_usable;
 /* Those of the boot option: PID 1 and interrupts do not follow what is set at run time. */
 static struct cpumask levels_confined __ro_after_init;
 
@@ -34,6 +32,8 @@ static struct cpumask levels_confined __ro_after_init;
 static DEFINE_RAW_SPINLOCK(level_lock);
 /* Where PID 1 and interrupts may be now. */
 static struct cpumask level;
+/* Where they were before, for who has not moved yet. With levels_mutex. */
+static struct cpumask level_before;
 
 /*
  * Where timers may be handled that other CPUs have armed, if that is confined. Read
@@ -45,7 +45,7 @@ static void levels_effective(struct cpumask *cpus, const struct cpumask *confine
 {
 	guard(rcu)();
 	kthread_cpus_effective(cpus, NULL, confined, housekeeping_cpumask(HK_TYPE_DOMAIN),
-			       &levels_usable);
+			       &kthread_cpus_usable);
 }
 
 static bool levels_set_timers(void)
@@ -58,7 +58,7 @@ static bool levels_set_timers(void)
 	scoped_guard(rcu)
 		levels_effective(&next, kthread_cpus_mask(KTHREAD_CPUS_TIMER));
 	/* A CPU with nohz_full= hands its own to others, and gets none. */
-	if (cpumask_first_and_and(&next, noise, &levels_usable) < nr_cpu_ids)
+	if (cpumask_first_and_and(&next, noise, &kthread_cpus_usable) < nr_cpu_ids)
 		cpumask_and(&next, &next, noise);
 	if (cpumask_equal(&next, &kthread_cpus_timers))
 		return false;
@@ -129,30 +129,46 @@ bool kthread_cpus_narrow(struct task_struct *task, struct cpumask *cpus)
 	return narrow(cpus, &level);
 }
 
-/* Moves @task from the level @old, unless it is placed. Returns whether it was elsewhere. */
-static bool move_unplaced(struct task_struct *task, const struct cpumask *old)
+/*
+ * Where its parent is, @task, which is new, is to be as well, unless it is placed: the
+ * parent may have been moved after it was copied. Called by the parent.
+ */
+void kthread_cpus_forked(struct task_struct *task)
+{
+	if (kthread_cpus_confines(KTHREAD_CPUS_INIT) && !(current->flags & PF_KTHREAD) &&
+	    !cpumask_equal(&task->cpus_mask, &current->cpus_mask) && is_unplaced(task, NULL))
+		set_cpus_allowed_ptr(task, &current->cpus_mask);
+}
+
+/*
+ * Moves @task, unless it is placed. Returns 1 if it was elsewhere, 0 if it was not or
+ * cannot be moved, or -EAGAIN if it has disabled migration.
+ */
+static int move_unplaced(struct task_struct *task)
 {
 	static struct cpumask cpus, all;
+	int ret;
 
 	lockdep_assert_held(&levels_mutex);
 
 	if (!is_unplaced(task, &all))
-		return false;
+		return 0;
 	cpumask_copy(&cpus, &all);
 	if (task->flags & PF_IO_WORKER) {
-		narrow(&cpus, old);
+		narrow(&cpus, &level_before);
 		if (!cpumask_equal(&cpus, &task->cpus_mask))
-			return false;
+			return 0;
 		cpumask_copy(&cpus, &all);
 	}
 
 	narrow(&cpus, &level);
-	if (cpumask_equal(&cpus, &task->cpus_mask) || set_cpus_allowed_ptr(task, &cpus))
-		return false;
+	if (cpumask_equal(&cpus, &task->cpus_mask))
+		return 0;
+	ret = set_cpus_allowed_nowait(task, &cpus);
 	/* It has chosen meanwhile, maybe none of these. */
-	if (READ_ONCE(task->user_cpus_ptr))
-		set_cpus_allowed_ptr(task, &all);
-	return true;
+	if (!ret && READ_ONCE(task->user_cpus_ptr))
+		ret = set_cpus_allowed_nowait(task, &all);
+	return ret ? (ret == -EAGAIN ? ret : 0) : 1;
 }
 
 static struct task_struct *next_task_by_pid(int *nr)
@@ -170,10 +186,16 @@ static struct task_struct *next_task_by_pid(int *nr)
 	return NULL;
 }
 
-static void move_all_unplaced(const struct cpumask *old)
+static void levels_try_again(struct work_struct *work);
+static DECLARE_DELAYED_WORK(levels_again, levels_try_again);
+
+/* Nobody waits for a task that has disabled migration: it is tried again later. */
+static void move_all_unplaced(void)
 {
 	unsigned int moved, tries = 0;
 	struct task_struct *task;
+	bool again = false;
+	int ret;
 
 	/* A child that was not there yet may have the mask that its parent had before. */
 	do {
@@ -181,11 +203,23 @@ static void move_all_unplaced(const struct cpumask *old)
 
 		moved = 0;
 		while ((task = next_task_by_pid(&nr))) {
-			moved += move_unplaced(task, old);
+			ret = move_unplaced(task);
+			moved += ret > 0;
+			again |= ret < 0;
 			put_task_struct(task);
 			cond_resched();
 		}
 	} while (moved && ++tries < 8);
+
+	if (again)
+		queue_delayed_work(system_dfl_long_wq, &levels_again, HZ / 10);
+}
+
+static void levels_try_again(struct work_struct *work)
+{
+	guard(cpus_read_lock)();
+	guard(mutex)(&levels_mutex);
+	move_all_unplaced();
 }
 
 /*
@@ -194,31 +228,31 @@ static void move_all_unplaced(const struct cpumask *old)
  */
 void kthread_cpus_update_levels(void)
 {
-	static struct cpumask next, old;
+	static struct cpumask next;
 
 	guard(mutex)(&levels_mutex);
 
 	if (kthread_cpus_confines(KTHREAD_CPUS_INIT | KTHREAD_CPUS_IRQ)) {
 		levels_effective(&next, &levels_confined);
 		if (!cpumask_equal(&next, &level)) {
-			cpumask_copy(&old, &level);
+			cpumask_copy(&level_before, &level);
 			scoped_guard(raw_spinlock_irq, &level_lock)
 				cpumask_copy(&level, &next);
 			if (kthread_cpus_confines(KTHREAD_CPUS_IRQ))
 				irq_update_confined();
 			if (kthread_cpus_confines(KTHREAD_CPUS_INIT))
-				move_all_unplaced(&old);
+				move_all_unplaced();
 		}
 	}
-	if (levels_set_timers() && tmigr_update_excluded())
-		pr_warn("no memory to change which CPUs handle timers of others\n");
+	if (levels_set_timers())
+		tmigr_update_excluded();
 }
 
 /* @cpu has become active, or is about to be no longer. From its hotplug callbacks. */
 void kthread_cpus_set_usable(unsigned int cpu, bool usable)
 {
 	scoped_guard(mutex, &levels_mutex)
-		assign_cpu(cpu, &levels_usable, usable);
+		assign_cpu(cpu, &kthread_cpus_usable, usable);
 	if (READ_ONCE(kthread_cpus_classes))
 		kthread_cpus_update_levels();
 }
@@ -227,7 +261,7 @@ void kthread_cpus_set_usable(unsigned int cpu, bool usable)
 void __init kthread_cpus_levels_init(const struct cpumask *confined)
 {
 	cpumask_copy(&levels_confined, confined);
-	cpumask_copy(&levels_usable, cpu_active_mask);
+	cpumask_copy(&kthread_cpus_usable, cpu_active_mask);
 	levels_effective(&level, &levels_confined);
 	scoped_guard(mutex, &levels_mutex)
 		levels_set_timers();
