@@ -99,7 +99,7 @@ VALUES: list[Value] = [
     *(_ok(f"{flag},{flag},0", "0", flag) for flag in FLAGS),
     *(_ok(f"{flag},all", "0-7", flag) for flag in FLAGS),
     _ok("wq,kthread,2", "2", "kthread,wq"),
-    _ok("irq,init,umh,wq,kthread,N", "7"),
+    _ok("timer,irq,init,umh,wq,kthread,N", "7"),
     _ok("wq," * 20000 + "1", "1", "wq"),
     _ok("wq,,,0", "0", "wq"),
     _ok("wq, 0", "0", "wq"),

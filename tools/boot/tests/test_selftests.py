@@ -150,7 +150,13 @@ def test_own(boot: Boot, skipped: int, boots: Boots) -> None:
     assert len([line for line in lines if "# SKIP" in line]) == skipped
     assert changed(facts) == []
     assert not facts.failed_actions
-    assert not new_complaints(facts, boots.facts(NOT_BUILT))
+    found = new_complaints(facts, boots.facts(NOT_BUILT))
+    # Mainline warns if who makes a partition is killed while it makes a worker for that.
+    if any("Interrupted when creating a worker" in text for text in found):
+        assert boot.append.find(KILLED) >= 0
+        known = ("cut here", "WARNING: at housekeeping_update", "Call Trace", "Interrupted when")
+        found = [text for text in found if not any(part in text for part in known)]
+    assert not found
 
 
 @pytest.mark.parametrize(("boot", "reason"), SKIPS)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Interrupts that nobody has placed, as kthread_cpus= confines them. */
 #include <linux/cleanup.h>
+#include <linux/cpuhotplug.h>
 #include <linux/init.h>
 #include <linux/interrupt.h>
 #include <linux/irq.h>
 #include <linux/kthread_cpus.h>
+#include <linux/minmax.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 
@@ -116,6 +118,25 @@ void irq_update_confined(void)
 	}
 	irq_unlock_sparse();
 }
+
+/*
+ * A move to a CPU that has gone is given up if the interrupt has not fired until then,
+ * which leaves it where it was before.
+ */
+static int irq_confined_cpu_dead(unsigned int cpu)
+{
+	irq_update_confined();
+	return 0;
+}
+
+static int __init irq_confine_init(void)
+{
+	if (!irq_confines)
+		return 0;
+	return min(0, cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "irq:confined",
+						NULL, irq_confined_cpu_dead));
+}
+early_initcall(irq_confine_init);
 
 /* User space sets the default affinity, and has the last word. May sleep. */
 void irq_set_default_affinity(const struct cpumask *mask)
