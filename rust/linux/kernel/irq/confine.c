@@ -27,7 +27,8 @@ static bool irq_is_confined(struct irq_desc *desc)
 {
 	struct irq_data *data = irq_desc_get_irq_data(desc);
 
-	return irq_confines && kthread_cpus_confines(KTHREAD_CPUS_IRQ) && irqd_can_balance(data) && !irqd_affinity_is_managed(data) &&
+	return irq_confines && kthread_cpus_confines(KTHREAD_CPUS_IRQ) &&
+	       irqd_can_balance(data) && !irqd_affinity_is_managed(data) &&
 	       data->chip && data->chip->irq_set_affinity &&
 	       !(desc->istate & IRQS_USER_AFFINITY);
 }

@@ -357,10 +357,11 @@ TEST_F(kthread_cpus, not_confined)
 		read_text("/proc/irq/default_smp_affinity", irqs[i], TEXT_SIZE);
 		/* Workers come and go, and interrupt threads follow their interrupts. */
 		for (pid_t pid = 2; pid < 1000; pid++) {
-			if (!read_thread(pid, &thread) || !thread.is_bound)
+			if (!read_thread(pid, &thread) || !thread.is_bound ||
+			    !fnmatch("kworker/*", thread.name, 0) ||
+			    !fnmatch("irq/*", thread.name, 0))
 				continue;
-			if (fnmatch("kworker/*", thread.name, 0) && fnmatch("irq/*", thread.name, 0))
-				allowed[i][pid] = thread.allowed;
+			allowed[i][pid] = thread.allowed;
 		}
 	}
 	EXPECT_STREQ(irqs[0], irqs[1]);
