@@ -998,7 +998,9 @@ static int refuse_offline(const char *arg)
 	if (error)
 		die("refuse=%s: %s", arg, strerror(error));
 	error = switch_cpu(cpu, false);
-	write_file(path, "-1");
+	/* What follows is not to be refused. */
+	if (write_file(path, "-1"))
+		die("refuse=%s: it can't be taken back", arg);
 	return error;
 }
 

@@ -383,8 +383,8 @@ def test_prediction(boot: Boot, before: Boot, row: Row, boots: Boots, tmp_path: 
 def test_in_the_guest(boot: Boot, before: Boot, row: Row, boots: Boots, tmp_path: Path) -> None:
     """In the guest it says the same."""
     facts = boots.facts(boot)
-    words = [*vm.BASE_APPEND, boot.append]
-    assert facts.cmdline == " ".join(words).rstrip()
+    line = vm.Guest(Path(), Path(), boot.append).command_line(boot.machine.arch)
+    assert facts.cmdline == line.rstrip()
     document = json.loads("\n".join(facts.outputs[f"tool:{VERIFY}"]))
     assert document["kernel"] == facts.kernel
     assert differences(document, facts) == []

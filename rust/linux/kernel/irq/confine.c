@@ -121,8 +121,8 @@ void irq_update_confined(void)
 }
 
 /*
- * A move to a CPU that has gone is given up if the interrupt has not fired until then,
- * which leaves it where it was before.
+ * Where interrupts can only move when they fire, a move to a CPU that has gone is given
+ * up if that has not happened until then, which leaves the interrupt where it was before.
  */
 static int irq_confined_cpu_dead(unsigned int cpu)
 {
@@ -132,7 +132,7 @@ static int irq_confined_cpu_dead(unsigned int cpu)
 
 static int __init irq_confine_init(void)
 {
-	if (!irq_confines)
+	if (!irq_confines || !IS_ENABLED(CONFIG_GENERIC_PENDING_IRQ))
 		return 0;
 	return min(0, cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "irq:confined",
 						NULL, irq_confined_cpu_dead));

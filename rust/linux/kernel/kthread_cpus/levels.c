@@ -23,7 +23,10 @@
 
 /* Serializes updates. Taken with CPU hotplug excluded, or from its callbacks. */
 static DEFINE_MUTEX(levels_mutex);
-/* The CPUs that are active and not about to go, as their callbacks say. */
+/*
+ * The CPUs that are active and not about to go, as their callbacks say, which set this
+ * with levels_mutex. It stays as it is while CPU hotplug is excluded.
+ */
 struct cpumask kthread_cpus_usable;
 /* Those of the boot option: PID 1 and interrupts do not follow what is set at run time. */
 static struct cpumask levels_confined __ro_after_init;
@@ -168,7 +171,7 @@ static int move_unplaced(struct task_struct *task)
 	/* It has chosen meanwhile, maybe none of these. */
 	if (!ret && READ_ONCE(task->user_cpus_ptr))
 		ret = set_cpus_allowed_nowait(task, &all);
-	return ret ? (ret == -EAGAIN ? ret : 0) : 1;
+	return ret == -EAGAIN ? ret : !ret;
 }
 
 static struct task_struct *next_task_by_pid(int *nr)
