@@ -35,14 +35,14 @@ use core::{
 use super::{
     policy::CpuSet,
     registry::{
-    List,
-    Outcome,
-    Prealloc,
-    Refusal,
-    Registry,
-    Request,
-    Thread,
-    Wishes, //
+        List,
+        Outcome,
+        Prealloc,
+        Refusal,
+        Registry,
+        Request,
+        Thread,
+        Wishes, //
     },
 };
 
