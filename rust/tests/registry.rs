@@ -987,7 +987,7 @@ impl World {
 fn until_room(
     mut with: impl FnMut(&mut Prealloc<Ring>) -> Result<(), Refusal>,
 ) -> (Result<(), Refusal>, bool) {
-    let mut prealloc = Prealloc::new();
+    let mut prealloc = Prealloc::empty();
 
     match with(&mut prealloc) {
         Err(Refusal::Short) => {
@@ -1315,7 +1315,7 @@ fn nothing_is_allocated_or_freed_under_the_lock() {
 
             assert_eq!(balance(|| registry.register(handle, None)), (0, 0));
             for (count, set) in masks.into_iter().enumerate() {
-                let mut prealloc = Prealloc::new();
+                let mut prealloc = Prealloc::empty();
                 let mut done = Err(Refusal::Short);
 
                 while done == Err(Refusal::Short) {
@@ -1374,7 +1374,7 @@ fn memory_follows_the_groups() {
             let mut grown = 0;
 
             world.registry.register(world.threads[thread], None);
-            let mut prealloc = Prealloc::new();
+            let mut prealloc = Prealloc::empty();
             let handle = world.threads[thread];
             let set = words(set);
             while world.registry.prefer(handle, &set, &mut prealloc, false) == Err(Refusal::Short) {

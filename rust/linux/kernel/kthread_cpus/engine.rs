@@ -321,7 +321,7 @@ pub unsafe extern "C" fn kthread_registry_prefer(
     from_result(|| {
         // SAFETY: The caller promises that it is valid.
         let member = unsafe { Member::new(NonNull::new(affinity).ok_or(EINVAL)?.as_ptr()) };
-        let mut prealloc = Prealloc::new();
+        let mut prealloc = Prealloc::empty();
 
         loop {
             let prefer = |registry: &mut Registry<Ring>, copies: &mut Copies| {

@@ -379,7 +379,7 @@ impl<'a> Machine<'a> {
 
     /// Gives `fake` a preference, or another one.
     fn prefer(&mut self, fake: &'a Fake<'a>, mask: usize) -> Result<Result<(), Refusal>> {
-        let mut prealloc = Prealloc::new();
+        let mut prealloc = Prealloc::empty();
 
         loop {
             let done = match self.registry.prefer(fake, &[mask], &mut prealloc, false) {

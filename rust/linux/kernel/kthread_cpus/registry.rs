@@ -8,7 +8,7 @@
 //! whoever sets the mask of a thread lends what the scheduler and the cpuset have, see [`Wishes`].
 //!
 //! This is safe Rust over made-up threads as well as over the kernel's, without locks. Only
-//! [`Registry::new()`] and [`Prealloc`] allocate, which are for before a lock is taken.
+//! [`Registry::new()`] and [`Prealloc::fill()`] allocate, which are for before a lock is taken.
 //! A call takes a bounded time, apart from what depends on the words of a mask and, where a
 //! preference is looked up, on the number of groups.
 //!
@@ -181,7 +181,7 @@ pub struct Prealloc<L> {
 
 impl<L: List> Prealloc<L> {
     /// Nothing, which is enough as a rule. Allocates nothing.
-    pub const fn new() -> Self {
+    pub const fn empty() -> Self {
         Self {
             preferred: None,
             allowed: None,
