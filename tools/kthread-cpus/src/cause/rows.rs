@@ -190,6 +190,13 @@ pub const ROWS: &[Row] = &[
         "run who queues it less often: sysctl vm.compaction_proactiveness=0, no automatic NUMA balancing",
     ),
     work(
+        &["refresh_vm_stats"],
+        &[],
+        "Somebody has read or written /proc/sys/vm/stat_refresh, which has each CPU add its counters up.",
+        Means::Programs,
+        "who queued it: /proc/vmstat tells nearly the same, and disturbs nobody",
+    ),
+    work(
         &["flush_cpu_slab", "slab_caches_to_rcu_destroy_workfn"],
         &[],
         "A slab cache is shrunk or destroyed, and this CPU has some of it.",
@@ -306,7 +313,7 @@ pub const ROWS: &[Row] = &[
         &[],
         "Its workqueue is bound: it runs where it was queued, or on the CPU that was named for it.",
         Means::Programs,
-        "move who queues it to CPUs {list}; if that is a timer, isolcpus=domain or nohz_full= keeps it off",
+        "queued from this CPU: move who does it to CPUs {list}; from another one: avoid what does it; by a timer: isolcpus=domain or nohz_full= keeps it off",
     ),
     // Softirqs.
     row(
@@ -531,17 +538,24 @@ pub const ROWS: &[Row] = &[
     // Calls from other CPUs.
     row(
         Kind::Call,
-        &["flush_tlb_func", "tlb_remove_table_smp_sync", "ipi_flush_tlb_*", "do_flush_tlb_*"],
+        &["flush_tlb_func", "tlb_remove_table_smp_sync", "ipi_flush_tlb_*"],
         "Memory is unmapped that this CPU has the address space of.",
         Means::Programs,
         "no munmap(), madvise() or mprotect() by other threads of what runs here; no KSM, NUMA balancing or huge page collapse on it",
     ),
     row(
         Kind::Call,
-        &["do_kernel_range_flush"],
+        &["do_kernel_range_flush", "do_flush_tlb_all"],
         "Kernel memory is unmapped: vfree(), module unload, BPF.",
         Means::Programs,
         "avoid what sent it",
+    ),
+    row(
+        Kind::Call,
+        &["__cpa_flush_*"],
+        "Kernel memory gets other rights: a module is loaded or unloaded, a BPF program is made.",
+        Means::Programs,
+        "let these happen before the workload begins: who sent it loads modules or BPF programs",
     ),
     row(
         Kind::Call,
