@@ -177,7 +177,7 @@ do_debugger() {
 	echo "$before" >$file
 }
 
-# steps:STEP;STEP...: changes of CPUs and what becomes of the kernel threads, see steps.c
+# steps:STEP;STEP...: changes of CPUs and what becomes of the kernel threads, see steps/main.c
 do_steps() {
 	mount -t tracefs tracefs /sys/kernel/tracing
 	enable_cpusets
@@ -306,7 +306,7 @@ do_tool() {
 	return $status
 }
 
-# planted:NAME~NAME...: what kthread-cpus makes of these (plants.sh); CPU 0 is for the kernel
+# planted:NAME~NAME...: what kthread-cpus makes of these (plants.sh), with CPUs 0 and 2 for the kernel
 do_planted() {
 	local IFS='~' status=0 instances=/sys/kernel/tracing/instances watch tries=0 name
 	set -f
@@ -320,7 +320,7 @@ do_planted() {
 		[ ! -f "/kc/$name.ko" ] || insmod "/kc/$name.ko" || status=1
 	done
 	[ -d $instances ] || mount -t tracefs tracefs /sys/kernel/tracing
-	/kc/kthread-cpus watch --cpus 0 --json >/run/planted.json 2>&1 &
+	/kc/kthread-cpus watch --cpus 0,2 --json >/run/planted.json 2>&1 &
 	watch=$!
 	# The last thing that it does before it looks.
 	until [ "$(cat "$instances/kthread-cpus.$watch/tracing_on" 2>/dev/null)" = 1 ] ||

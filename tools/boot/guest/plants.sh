@@ -2,13 +2,14 @@
 # shellcheck shell=bash
 # (busybox has an sh that knows what is used of bash here)
 #
-# Disturbances of CPU 1, planted from CPU 0 as far as that goes: "plant_NAME" plants NAME.
+# Disturbances of CPU 1, planted from CPU 0 or 2 as far as that goes: "plant_NAME" plants NAME.
 # actions.sh has the action that calls them, and tests/long_disturbances.py says what
 # kthread-cpus must make of each.
 
-# Where the kernel is asked, and what is disturbed.
+# Where the kernel is asked, what is disturbed, and who idles otherwise: masks of CPUs.
 here=1
 there=2
+idle=4
 
 # from MASK COMMAND...
 from() {
@@ -28,7 +29,7 @@ during() {
 
 # A timer of a CPU that idles expires on a busy one.
 plant_timer() {
-	during spin from $here /kc/plant timer
+	during spin from $idle /kc/plant timer
 }
 
 # Work for each CPU, queued by a task.
@@ -83,9 +84,13 @@ plant_srcu() {
 	from $there sh -c 'for i in 1 2 3 4; do echo 1 >"$0"; echo 0 >"$0"; done' $event
 }
 
-# A static key is switched.
+# A static key is switched, and a static call for kernels that have no keys in their code.
 plant_key() {
-	from $here sh -c 'echo 1 >/proc/sys/kernel/sched_schedstats; echo 0 >/proc/sys/kernel/sched_schedstats'
+	local event=/sys/kernel/tracing/events/sched/sched_process_hang/enable
+	# shellcheck disable=SC2016 # It is that shell's.
+	from $here sh -c 'for i in 1 0; do
+		echo $i >/proc/sys/kernel/sched_schedstats && echo $i >"$0"
+	done' $event
 }
 
 # Loaded and unloaded; plant_work needs it later.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """`kthread-cpus watch` names what disturbs a CPU, who wanted it, and what moves it.
 
-In the guest, disturbances of CPU 1 are planted one by one (guest/plants.sh) while the program
-watches; then each must be in what it tells.
+In the guest, disturbances of CPU 1 are planted one by one (guest/plants.sh), while the program
+watches with CPUs 0 and 2 for the kernel; then each must be in what it tells.
 
 Not run by `make test`: pytest takes a file of this name only when it is told to (scripts/disturbances).
 """
@@ -49,7 +49,7 @@ class Plant:
 
 
 PLANTS = [
-    Plant("timer", "timer", "process_timeout", "programs", "move that", "plant", 0),
+    Plant("timer", "timer", "process_timeout", "programs", "move that", "plant", 2),
     Plant("each", "work", "refresh_vm_stats", "programs", "/proc/vmstat", "cat", 0, "events"),
     Plant("ipi", "ipi", "ipi_mb", "programs", "the program that sent it", "plant", 0),
     Plant("rcu", "softirq", "RCU", "boot", "rcu_nocbs= with this CPU"),
@@ -57,7 +57,7 @@ PLANTS = [
     Plant("vmstat", "work", "vmstat_update", "boot", "vm.stat_interval", detail="mm_percpu_wq"),
     Plant("srcu", "work", "srcu_invoke_callbacks", "programs", "from other CPUs", detail="rcu_gp"),
     Plant("key", "ipi", "do_sync_core", "programs", "changes of sysctls", "sh", 0),
-    Plant("module", "ipi", "__cpa_flush_tlb", "programs", "loads modules", "insmod", 0),
+    Plant("module", "ipi", "do_flush_tlb_all|__cpa_flush_.*", "programs", "before", "insmod", 0),
     Plant(
         "compact",
         "work",
@@ -73,7 +73,7 @@ PLANTS = [
 WORK = Plant("work", "work", "item_work", "programs", "from another one: avoid", "sh", 0, "kcwork-.*")
 NET = Plant("net", "softirq", "NET_RX", "file", "interrupts of the network queues")
 # With the callbacks offloaded.
-NOCB = Plant("nocb", "thread", r"rcuop/(1|N)", "option", "kthread_cpus=0 ")
+NOCB = Plant("nocb", "thread", r"rcuop/(1|N)", "option", "kthread_cpus=0,2 ")
 
 ALL = [*PLANTS, NET if OTHER else WORK]
 
@@ -83,7 +83,7 @@ def planted(plants: list[Plant], words: str) -> Boot:
     names = "~".join(plant.id for plant in plants)
     return Boot(
         KERNEL,
-        Machine(smp=2, nodes=1, network=OTHER),
+        Machine(smp=3, nodes=1, network=OTHER),
         f"{words} kcguest.do=planted:{names}",
         "initramfs" if OTHER else "kcload",
         TIMEOUT,

@@ -545,17 +545,10 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         Kind::Call,
-        &["do_kernel_range_flush", "do_flush_tlb_all"],
-        "Kernel memory is unmapped: vfree(), module unload, BPF.",
+        &["do_kernel_range_flush", "do_flush_tlb_all", "__cpa_flush_*"],
+        "Kernel memory is unmapped, or gets other rights: modules come and go, BPF, vfree().",
         Means::Programs,
-        "avoid what sent it",
-    ),
-    row(
-        Kind::Call,
-        &["__cpa_flush_*"],
-        "Kernel memory gets other rights: a module is loaded or unloaded, a BPF program is made.",
-        Means::Programs,
-        "let these happen before the workload begins: who sent it loads modules or BPF programs",
+        "let these happen before the workload begins: see who sent it",
     ),
     row(
         Kind::Call,
