@@ -224,9 +224,11 @@ impl Inventory {
         let proc = root.path("proc");
         let fail = |error: &dyn fmt::Display| {
             let path = proc.display();
-            Error::new(format_args!(
-                "cannot read {path}: {error}; mount it with: mount -t proc proc {path}"
-            ))
+            let remedy = match root.is_live() {
+                true => "mount it with: mount -t proc proc /proc",
+                false => "--root is for a directory with the /proc and /sys of a machine",
+            };
+            Error::new(format_args!("cannot read {path}: {error}; {remedy}"))
         };
         let mut pids = Vec::new();
         for entry in fs::read_dir(&proc).map_err(|error| fail(&error))? {
