@@ -4,7 +4,8 @@
 In the guest, disturbances of CPU 1 are planted one by one (guest/plants.sh), while the program
 watches with CPUs 0 and 2 for the kernel; then each must be in what it tells.
 
-Not run by `make test`: pytest takes a file of this name only when it is told to (scripts/disturbances).
+Not run by `make test`: pytest takes a file of this name only when it is told to, by
+scripts/disturbances.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ PLANTS = [
     ),
 ]
 # With our module, and with a network card.
-WORK = Plant("work", "work", "item_work", "programs", "from another one: avoid", "sh", 0, "kcwork-.*")
+WORK = Plant("work", "work", "item_work", "programs", "from another one", "sh", 0, "kcwork-.*")
 NET = Plant("net", "softirq", "NET_RX", "file", "interrupts of the network queues")
 # With the callbacks offloaded.
 NOCB = Plant("nocb", "thread", r"rcuop/(1|N)", "option", "kthread_cpus=0,2 ")
