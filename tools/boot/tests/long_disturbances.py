@@ -72,7 +72,7 @@ PLANTS = [
 ]
 # With our module, and with a network card.
 WORK = Plant("work", "work", "item_work", "programs", "from another one", "sh", 0, "kcwork-.*")
-NET = Plant("net", "softirq", "NET_RX", "file", "interrupts of the network queues")
+NET = Plant("net", "softirq", "NET_RX", "irq", "interrupts of the network queues")
 # With the callbacks offloaded.
 NOCB = Plant("nocb", "thread", r"rcuop/(1|N)", "option", "kthread_cpus=0,2 ")
 
