@@ -197,6 +197,13 @@ pub const ROWS: &[Row] = &[
         "who queued it: /proc/vmstat tells nearly the same, and disturbs nobody",
     ),
     work(
+        &["update_pages_handler"],
+        &[],
+        "A buffer for tracing is resized, and each CPU does its part.",
+        Means::Programs,
+        "let tracing be set up before the workload begins",
+    ),
+    work(
         &["flush_cpu_slab", "slab_caches_to_rcu_destroy_workfn"],
         &[],
         "A slab cache is shrunk or destroyed, and this CPU has some of it.",
