@@ -262,7 +262,7 @@ class LogLine:
 
 @dataclass
 class Step:
-    """How things were after one step of guest/steps.c; `threads` has kernel threads only.
+    """How things were after one step of guest/steps/main.c; `threads` has kernel threads only.
 
     What a thread ran on last is not looked at here: `cpu` is -1. `kcpus` is what the file
     kthread_cpus says, `workqueues` and `requested` what those of the workqueues do; None if

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Sequences of changes: CPUs go and come, partitions too, and threads are placed by hand.
 
-One boot does many steps (guest/steps.c has their grammar); tests/test_sequences.py looks
+One boot does many steps (guest/steps/main.c has their grammar); tests/test_sequences.py looks
 at all kernel threads after each of them and at where they ran meanwhile. What must come
 of it is not written here: moves.py computes it from the specification's rules.
 """
@@ -15,7 +15,7 @@ from facts import FLAGS
 from scenarios import Boot
 from vm import BOOT_TIMEOUT, UNPATCHED, Machine
 
-# The trace begins before the first kernel thread; guest/steps.c depends on all of it.
+# The trace begins before the first kernel thread; guest/steps/main.c depends on all of it.
 TRACE = (
     "trace_clock=counter trace_buf_size=2M "
     "trace_event=sched:sched_switch,cpuhp:cpuhp_enter,cpuhp:cpuhp_exit"

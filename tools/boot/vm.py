@@ -166,7 +166,8 @@ class Machine:
     every node unless `sockets` says otherwise, and a core has `threads` CPUs. With
     `hotplug` the guest can have absent CPUs added: it prints a line with "kcguest: ask
     add-cpus". `memory_nodes` more nodes have memory and no CPU, and with `bare` the last
-    of the others has CPUs and no memory. `arch` is one of ARCHES.
+    of the others has CPUs and no memory. With `network` there is a card, and a gateway
+    10.0.2.2 that answers, but no way beyond it. `arch` is one of ARCHES.
     """
 
     smp: int = 8
@@ -179,6 +180,7 @@ class Machine:
     threads: int = 1
     memory_nodes: int = 0
     bare: bool = False
+    network: bool = False
 
     def __post_init__(self) -> None:
         total = self.maxcpus or self.smp
@@ -233,6 +235,8 @@ class Machine:
                 args += ["-object", f"memory-backend-ram,id=mem{node},size={size}M"]
                 words.append(f"memdev=mem{node}")
             args += ["-numa", ",".join(words)]
+        if self.network:
+            args += ["-netdev", "user,id=net0,restrict=on", "-device", "virtio-net-pci,netdev=net0"]
         return args
 
 

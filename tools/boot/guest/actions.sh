@@ -177,7 +177,7 @@ do_debugger() {
 	echo "$before" >$file
 }
 
-# steps:STEP;STEP...: changes of CPUs and what becomes of the kernel threads, see steps.c
+# steps:STEP;STEP...: changes of CPUs and what becomes of the kernel threads, see steps/main.c
 do_steps() {
 	mount -t tracefs tracefs /sys/kernel/tracing
 	enable_cpusets
@@ -303,6 +303,43 @@ do_tool() {
 	[ -d /sys/kernel/tracing/instances ] || mount -t tracefs tracefs /sys/kernel/tracing
 	/kc/kthread-cpus "$@" >/run/tool 2>&1 || status=$?
 	output_of "tool:$name" /run/tool
+	return $status
+}
+
+# planted:NAME~NAME...: what kthread-cpus makes of these (plants.sh), with CPUs 0 and 2 for the kernel
+do_planted() {
+	local IFS='~' status=0 instances=/sys/kernel/tracing/instances watch tries=0 name
+	set -f
+	# shellcheck disable=SC2086
+	set -- $1
+	set +f
+	unset IFS
+	# shellcheck source=plants.sh
+	. /kc/plants.sh
+	for name in failover net_failover virtio_net; do
+		[ ! -f "/kc/$name.ko" ] || insmod "/kc/$name.ko" || status=1
+	done
+	[ -d $instances ] || mount -t tracefs tracefs /sys/kernel/tracing
+	/kc/kthread-cpus watch --cpus 0,2 --json >/run/planted.json 2>&1 &
+	watch=$!
+	# The last thing that it does before it looks.
+	until [ "$(cat "$instances/kthread-cpus.$watch/tracing_on" 2>/dev/null)" = 1 ] ||
+		[ $tries -ge 2000 ]; do
+		usleep 50000
+		tries=$((tries + 1))
+	done
+	sleep 1
+	for name; do
+		echo "<6>kcguest: plant $name" >/dev/kmsg
+		"plant_$name" >/run/plant 2>&1 || {
+			status=1
+			fact failed text="$(encode </run/plant) ($name)" >>"$facts"
+		}
+	done
+	sleep 1
+	kill -INT $watch
+	wait $watch || status=1
+	output_of planted /run/planted.json
 	return $status
 }
 

@@ -24,7 +24,7 @@ static void die(const char *format, ...)
 }
 
 /* Returns 0 or an errno. */
-static int write_file(const char *path, const char *value)
+static __attribute__((unused)) int write_file(const char *path, const char *value)
 {
 	int error = 0, fd = open(path, O_WRONLY | O_CLOEXEC);
 

@@ -312,7 +312,7 @@ def differences(document: dict[str, Any], facts: Facts) -> list[str]:
 
     confined = reading["kthread_cpus"]
     housekeeping = masks["possible"] - masks["isolated"]
-    threads = parse_cpus(reading["kthreads"])
+    threads = parse_cpus(reading["early_kthreads"])
     interrupts = masks["possible"]
     classes: list[str] = []
     if "kthread_cpus" in masks:

@@ -24,7 +24,7 @@ SEQUENCE = Sequence(
 ABSENT = replace(SEQUENCE, words="", cpus=None)
 MANAGED, BOUND = PF_KTHREAD, PF_KTHREAD | PF_NO_SETAFFINITY
 
-# As guest/steps.c tells it: K goes and half of it comes back.
+# As guest/steps/main.c tells it: K goes and half of it comes back.
 LINES = f"""\
 kthread pid=2 name=kthreadd flags={MANAGED}
 kthread pid=5 name=kswapd1 flags={MANAGED}

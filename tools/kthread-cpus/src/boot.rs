@@ -102,6 +102,8 @@ pub struct Reading {
     pub irqaffinity: Option<CpuSet>,
     /// Where general kernel threads may run without `kthread_cpus=`.
     pub kthreads: CpuSet,
+    /// The same for kthreadd and those that start before the other CPUs do.
+    pub early_kthreads: CpuSet,
     /// What `kthread_cpus=` confines, on a kernel that has it.
     pub kthread_cpus: Option<Confined>,
     /// Where systemd puts PID 1 and all that it starts.
@@ -439,6 +441,13 @@ pub fn read(machine: &Machine, topology: &Topology, cmdline: &str) -> Reading {
         CpuSet::new()
     };
     reading.kthreads = possible.minus(&kept_off);
+    reading.early_kthreads = reading.kthreads.clone();
+    // No CPU of these is online yet when kthreadd asks for them, so that set_cpus_allowed_ptr() fails:
+    // it keeps the CPU that has made it, and hands it on. Nobody tries again, unless a cpuset partition
+    // changes. The series does it in another way.
+    if machine.sysfs.is_none() && !reading.kthreads.contains(boot) {
+        reading.early_kthreads = CpuSet::from_iter([boot]);
+    }
     reading.possible = possible;
     if let Some((text, value)) = option {
         confine(&mut reading, machine, text, &value);

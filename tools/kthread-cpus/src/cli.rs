@@ -11,6 +11,11 @@ use crate::{cause::document, threads::Class};
 
 /// What is said after the help of the whole program.
 const AFTER: &str = "\
+Examples, with CPUs 0 and 1 for the kernel:
+  kthread-cpus check --cpus 0-1        what may run elsewhere, and what helps
+  kthread-cpus watch --cpus 0-1        what does run elsewhere, why, and what moves it
+  kthread-cpus plan --housekeeping 2   the boot options that leave the kernel two CPUs
+
 CPU lists have the kernel's grammar: 0-3,8 or 0-31:2/16 (the first two of every sixteen), N for the \
 last CPU, all for all of them.
 

@@ -40,13 +40,19 @@ impl ListError {
 
 impl fmt::Display for ListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad CPU list \"{}\": ", self.text.escape_debug())?;
-        match self.error.reason {
+        let Self { text, error, .. } = self;
+
+        write!(f, "bad CPU list \"{}\"", text.escape_debug())?;
+        if error.offset > 0 {
+            write!(f, ", at offset {}", error.offset)?;
+        }
+        write!(f, ": ")?;
+        match error.reason {
             Reason::Malformed => write!(f, "malformed")?,
             Reason::OutOfRange => write!(f, "there are only CPUs 0-{}", self.count - 1)?,
             Reason::Overflow => write!(f, "number too large")?,
         }
-        write!(f, " at offset {}; a list is like 0-3,8", self.error.offset)
+        write!(f, "; a list is like 0-3,8")
     }
 }
 
@@ -330,11 +336,11 @@ mod tests {
         assert_eq!(parse("").unwrap(), "");
         assert_eq!(
             parse("0-1,x").unwrap_err().to_string(),
-            "bad CPU list \"0-1,x\": malformed at offset 4; a list is like 0-3,8"
+            "bad CPU list \"0-1,x\", at offset 4: malformed; a list is like 0-3,8"
         );
         assert_eq!(
             parse("16").unwrap_err().to_string(),
-            "bad CPU list \"16\": there are only CPUs 0-15 at offset 0; a list is like 0-3,8"
+            "bad CPU list \"16\": there are only CPUs 0-15; a list is like 0-3,8"
         );
         assert!(parse("99999999999").is_err());
     }

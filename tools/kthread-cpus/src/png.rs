@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A heat map as an image, for where a page cannot be shown.
+//!
+//! It is drawn by embedded-graphics, which has fonts of its own. plotters, and resvg from the SVG of the
+//! page, look for a font on the machine, and those that this is for seldom have one.
 
 use std::{convert::Infallible, io::Write};
 

@@ -4,6 +4,9 @@
 //!
 //! A kernel thread is a process of its own, so that the threads of other processes need not be
 //! walked. Of each process `/proc/PID/stat` is read, and of kernel threads `status` and `schedstat` too.
+//!
+//! The crate procfs (0.17) reads these as well, into fields of which most are not needed here: with 10,000
+//! kernel threads in a recorded tree that took 0.60 s of CPU time and 19 MB, and `list` 0.26 s and 4 MB.
 
 use std::{
     collections::HashMap,
@@ -224,9 +227,11 @@ impl Inventory {
         let proc = root.path("proc");
         let fail = |error: &dyn fmt::Display| {
             let path = proc.display();
-            Error::new(format_args!(
-                "cannot read {path}: {error}; mount it with: mount -t proc proc {path}"
-            ))
+            let remedy = match root.is_live() {
+                true => "mount it with: mount -t proc proc /proc",
+                false => "--root is for a directory with the /proc and /sys of a machine",
+            };
+            Error::new(format_args!("cannot read {path}: {error}; {remedy}"))
         };
         let mut pids = Vec::new();
         for entry in fs::read_dir(&proc).map_err(|error| fail(&error))? {

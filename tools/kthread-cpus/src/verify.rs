@@ -52,7 +52,7 @@ pub fn verify(machine: &Machine, topology: &Topology, cmdline: &str, split_cores
         wrong.push(contradiction("malformed", text.clone()));
     }
     wrong.extend(stray_lists(cmdline));
-    clashes(&reading, &mut wrong);
+    clashes(&reading, machine.boot_cpu(), &mut wrong);
     if reading.boot_in_nohz {
         let what = "leave it out";
         wrong.push(boot_cpu_without_tick(machine.boot_cpu(), what));
@@ -103,7 +103,7 @@ fn stray_lists(cmdline: &str) -> Vec<Contradiction> {
 }
 
 /// Looks for CPUs that are to be two things.
-fn clashes(reading: &Reading, wrong: &mut Vec<Contradiction>) {
+fn clashes(reading: &Reading, boot: u32, wrong: &mut Vec<Contradiction>) {
     let isolated = &reading.isolated;
     let mut clash = |cpus: CpuSet, name, text: &str| {
         if !cpus.is_empty() {
@@ -127,7 +127,7 @@ fn clashes(reading: &Reading, wrong: &mut Vec<Contradiction>) {
     if let Some(cpus) = &reading.irqaffinity {
         let mut cpus = cpus.and(isolated);
         // The kernel has added it.
-        if cpus.len() == 1 && cpus.first() == reading.possible.first() {
+        if cpus == CpuSet::from_iter([boot]) {
             cpus = CpuSet::new();
         }
         clash(
@@ -225,6 +225,13 @@ fn remark(reading: &Reading, machine: &Machine, remarks: &mut Vec<String>) {
              kthread_cpus= or isolcpus=domain does"
         ));
     }
+    if reading.early_kthreads != reading.kthreads {
+        remarks.push(format!(
+            "kthreadd, and kernel threads that start before the other CPUs, such as those of RCU, stay on \
+             CPU {}: it boots the machine, and no CPU that is left for them is online yet",
+            reading.early_kthreads
+        ));
+    }
     if let Some(confined) = &reading.kthread_cpus {
         let others = reading.possible.minus(isolated).minus(&confined.cpus);
         if !isolated.is_empty() && !others.is_empty() {
@@ -277,9 +284,13 @@ fn write_reading(
     writeln!(out, "{}", style.paint(Role::Heading, &title))?;
     let kthreads = match &reading.kthread_cpus {
         Some(confined) => format!(
-            "CPUs {} ({})",
+            "CPUs {} ({}){}",
             confined.cpus.minus(&reading.isolated),
-            confined.classes
+            confined.classes,
+            match machine.sysfs {
+                Some(_) => "",
+                None => ", if that kernel has the option",
+            }
         ),
         None => format!("CPUs {}, nothing else is said", Named(&reading.kthreads)),
     };

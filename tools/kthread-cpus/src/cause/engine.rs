@@ -284,7 +284,12 @@ impl Engine {
                 task,
                 function,
                 name,
-            } => self.begin(event, *task, *function, *name, names),
+            } => {
+                // A call of this CPU to itself has no request.
+                let local = *task == Task::Call(0);
+                let source = local.then(|| self.source(event, names, comm));
+                self.begin(event, *task, *function, *name, source, names);
+            }
             What::End(task) => self.end(cpu, time, *task),
             What::Nmi { function, ns } => self.nmi(cpu, time, *function, *ns),
             What::Stack(_) => {}
@@ -410,7 +415,15 @@ impl Engine {
         state.frames.extend(back);
     }
 
-    fn begin(&mut self, event: &Event, task: Task, function: u64, name: Name, names: &Names) {
+    fn begin(
+        &mut self,
+        event: &Event,
+        task: Task,
+        function: u64,
+        name: Name,
+        local: Option<Source>,
+        names: &Names,
+    ) {
         let cpu = event.cpu;
         let (key, source) = match task {
             Task::Work(work) => {
@@ -453,7 +466,7 @@ impl Engine {
                 (Key::Vector(name), source)
             }
             Task::Call(request) => {
-                let source = self.asked.remove(&request);
+                let source = local.or_else(|| self.asked.remove(&request));
                 (Key::Call(function), source)
             }
         };
@@ -891,6 +904,22 @@ mod tests {
         assert_eq!(bench.engine.own, 2);
         bench.engine.finish(100);
         assert_eq!(bench.engine.disturbances.noise()[0].1.ns, 4);
+    }
+
+    #[test]
+    fn a_cpu_may_call_itself() {
+        let mut bench = Bench::new();
+        let what = What::Begin {
+            task: Task::Call(0),
+            function: 0xf,
+            name: Name::default(),
+        };
+
+        bench.event(2, 10, 70, 0, what);
+        bench.end(2, 12, Task::Call(0));
+        assert_eq!(bench.took(Key::Call(0xf)), (1, 2, 2));
+        let source = bench.source(Key::Call(0xf));
+        assert_eq!((source.pid, source.cpu), (70, 2));
     }
 
     #[test]

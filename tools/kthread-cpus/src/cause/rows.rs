@@ -190,6 +190,20 @@ pub const ROWS: &[Row] = &[
         "run who queues it less often: sysctl vm.compaction_proactiveness=0, no automatic NUMA balancing",
     ),
     work(
+        &["refresh_vm_stats"],
+        &[],
+        "Somebody has read or written /proc/sys/vm/stat_refresh, which has each CPU add its counters up.",
+        Means::Programs,
+        "who queued it: /proc/vmstat tells nearly the same, and disturbs nobody",
+    ),
+    work(
+        &["update_pages_handler"],
+        &[],
+        "A buffer for tracing is resized, and each CPU does its part.",
+        Means::Programs,
+        "let tracing be set up before the workload begins",
+    ),
+    work(
         &["flush_cpu_slab", "slab_caches_to_rcu_destroy_workfn"],
         &[],
         "A slab cache is shrunk or destroyed, and this CPU has some of it.",
@@ -306,7 +320,7 @@ pub const ROWS: &[Row] = &[
         &[],
         "Its workqueue is bound: it runs where it was queued, or on the CPU that was named for it.",
         Means::Programs,
-        "move who queues it to CPUs {list}; if that is a timer, isolcpus=domain or nohz_full= keeps it off",
+        "queued from this CPU: move who does it to CPUs {list}; from another one: avoid what does it; by a timer: isolcpus=domain or nohz_full= keeps it off",
     ),
     // Softirqs.
     row(
@@ -531,17 +545,17 @@ pub const ROWS: &[Row] = &[
     // Calls from other CPUs.
     row(
         Kind::Call,
-        &["flush_tlb_func", "tlb_remove_table_smp_sync", "ipi_flush_tlb_*", "do_flush_tlb_*"],
+        &["flush_tlb_func", "tlb_remove_table_smp_sync", "ipi_flush_tlb_*"],
         "Memory is unmapped that this CPU has the address space of.",
         Means::Programs,
         "no munmap(), madvise() or mprotect() by other threads of what runs here; no KSM, NUMA balancing or huge page collapse on it",
     ),
     row(
         Kind::Call,
-        &["do_kernel_range_flush"],
-        "Kernel memory is unmapped: vfree(), module unload, BPF.",
+        &["do_kernel_range_flush", "do_flush_tlb_all", "__cpa_flush_*"],
+        "Kernel memory is unmapped, or gets other rights: modules come and go, BPF, vfree().",
         Means::Programs,
-        "avoid what sent it",
+        "let these happen before the workload begins: see who sent it",
     ),
     row(
         Kind::Call,

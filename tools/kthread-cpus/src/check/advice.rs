@@ -103,9 +103,19 @@ fn confine(outcome: &Outcome, outside: &Outside<'_>, advice: &mut Vec<String>) {
         return;
     }
     let Some(now) = &machine.sysfs else {
-        advice.push(format!(
-            "on this kernel, as far as it can be done: kthread-cpus set --best-effort {cpus}"
-        ));
+        let done = outside.movable.is_empty()
+            && !outside.workqueues
+            && !outside.workers.iter().any(|thread| thread.movable);
+        advice.push(match done {
+            true => format!(
+                "no command moves these workers ({}): their workqueues are restricted already; before 6.9 \
+                 that does not hold for ordered ones, and workers from before end after five idle minutes",
+                names(&outside.workers)
+            ),
+            false => format!(
+                "on this kernel, as far as it can be done: kthread-cpus set --best-effort {cpus}"
+            ),
+        });
         if outcome.obeys != Obeys::Yes {
             advice.push(format!(
                 "on a kernel that has the option: boot with kthread_cpus={cpus}"

@@ -569,6 +569,15 @@ fn every_failure_names_a_command_or_says_that_none_helps() {
             .collect::<Vec<_>>()
     };
 
+    // User space has done what it can.
+    tree.thread(61, "kworker/u17:0-ordered", WORKER, "4-7", 4);
+    let lines = advice(&["--cpus", "0-1"]);
+    assert!(
+        lines[0].starts_with("no command moves these workers (kworker/u17:0-ordered)"),
+        "{lines:?}"
+    );
+    assert!(!lines.concat().contains("set --best-effort"), "{lines:?}");
+    tree.remove("proc/61");
     tree.write(SYSFS, "0-1\n");
     assert!(advice(&["--cpus", "0"])[0].ends_with(": kthread-cpus set 0"));
     let lines = advice(&["--strict"]);

@@ -53,6 +53,10 @@ struct Shape {
     caches: Vec<CpuSet>,
     /// Nodes, by number; those without CPUs have memory only.
     nodes: Vec<(u32, CpuSet)>,
+    /// The CPUs that isolated partitions of cpusets have taken.
+    partition: CpuSet,
+    /// Whether it is what a container sees: nothing of what is offline to it.
+    container: bool,
 }
 
 impl Shape {
@@ -68,6 +72,8 @@ impl Shape {
             online: all,
             cores,
             caches: Vec::new(),
+            partition: CpuSet::new(),
+            container: false,
         }
     }
 
@@ -103,6 +109,27 @@ impl Shape {
         self
     }
 
+    /// Puts every `count`th CPU on the same node.
+    fn on_turns(mut self, count: u32) -> Self {
+        let node = |node| {
+            self.possible
+                .iter()
+                .filter(|cpu| cpu % count == node)
+                .collect()
+        };
+
+        self.nodes = (0..count).map(|number| (number, node(number))).collect();
+        self
+    }
+
+    /// Puts a node with memory only before the one with the CPUs.
+    fn without_cpus(mut self, node: u32) -> Self {
+        let all = self.possible.clone();
+
+        self.nodes = vec![(node, CpuSet::new()), (node + 1, all)];
+        self
+    }
+
     fn sharing(mut self, cores: usize) -> Self {
         let caches = self.cores.chunks(cores);
 
@@ -122,6 +149,16 @@ impl Shape {
         self
     }
 
+    fn partition(mut self, list: &str) -> Self {
+        self.partition = set(list);
+        self
+    }
+
+    fn in_container(mut self) -> Self {
+        self.container = true;
+        self
+    }
+
     /// Writes it as the kernel does: what is offline has a directory, and no topology.
     fn tree(&self) -> Tree {
         let tree = Tree::new("0");
@@ -132,7 +169,15 @@ impl Shape {
         list(format!("{cpu}/present"), &self.present);
         list(format!("{cpu}/online"), &self.online);
         for offline in self.present.minus(&self.online).iter() {
-            tree.write(&format!("{cpu}/cpu{offline}/online"), "0\n");
+            if !self.container {
+                tree.write(&format!("{cpu}/cpu{offline}/online"), "0\n");
+            }
+        }
+        if !self.partition.is_empty() {
+            list(
+                "sys/fs/cgroup/cpuset.cpus.isolated".to_owned(),
+                &self.partition,
+            );
         }
         for core in &self.cores {
             for one in core.and(&self.online).iter() {
@@ -175,46 +220,121 @@ fn known() -> Vec<Shape> {
     bare.cores.clear();
     bare.nodes.clear();
 
+    let mut odd = Shape::new(
+        "a guest whose cores are of one, two and three CPUs",
+        lists(&["0", "1-2", "3-5"]),
+    );
+    odd.caches = lists(&["0-5"]);
+    let mut sparse =
+        Shape::neighbours("cores that are offline leave gaps", 16, 2).on_nodes(&[0, 1]);
+    sparse.online = set("0-3,8-11,16-19,24-27");
+    let mut taken = Shape::rounds("a socket that was taken out", 16, 2).on_nodes(&[0, 1]);
+    taken.cores.retain(|core| core.first() < Some(8));
+    taken.present = set("0-7,16-23");
+    taken.online = taken.present.clone();
+    let mut first = Shape::neighbours("the first CPU was taken out", 8, 1);
+    first.cores.remove(0);
+    first.present = set("1-7");
+    first.online = first.present.clone();
+    let mut far = Shape::neighbours("the last CPUs have high numbers", 4, 1);
+    far.cores.extend(lists(&["4000-4001", "8190-8191"]));
+    for cpus in [&mut far.possible, &mut far.present, &mut far.online] {
+        *cpus = set("0-3,4000-4001,8190-8191");
+    }
+    far.nodes = vec![
+        (0, set("0-3")),
+        (63, set("4000-4001")),
+        (1023, set("8190-8191")),
+    ];
+
     vec![
         Shape::neighbours("one CPU", 1, 1),
         Shape::neighbours("two CPUs", 2, 1),
+        Shape::neighbours("one core of two threads", 1, 2),
+        Shape::neighbours("a single-board computer", 4, 1).sharing(4),
         Shape::rounds("a laptop", 4, 2).sharing(4),
         Shape::new(
             "hybrid: six fast cores of two threads, eight slow, two of low power",
             hybrid,
         )
         .sharing(14),
+        Shape::new(
+            "hybrid: fast cores without threads, between the slow ones",
+            (0..24).map(|cpu| CpuSet::from_iter([cpu])).collect(),
+        )
+        .sharing(4),
         Shape::neighbours("big and little, in three clusters", 8, 1).sharing(4),
+        Shape::neighbours("big and little, the big ones offline", 8, 1)
+            .sharing(4)
+            .online("0-3"),
         Shape::rounds("two sockets", 32, 2)
             .on_nodes(&[0, 1])
             .sharing(16),
         Shape::rounds("two sockets, each of which is two nodes", 32, 2)
             .on_nodes(&[0, 1, 2, 3])
             .sharing(8),
+        Shape::neighbours("two sockets, numbered in turn", 36, 1).on_turns(2),
+        Shape::neighbours("four sockets, numbered in turn", 64, 1).on_turns(4),
+        Shape::rounds("eight sockets", 64, 2).on_nodes(&[0, 1, 2, 3, 4, 5, 6, 7]),
         Shape::neighbours("chiplets", 32, 2)
             .on_nodes(&[0, 1, 2, 3])
             .sharing(4),
+        Shape::rounds("chiplets, each of which is a node", 96, 2)
+            .on_nodes(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+            .sharing(8),
+        Shape::neighbours("a socket of many cores", 192, 1).sharing(192),
         Shape::neighbours("four threads a core, and nodes of fast memory", 36, 4)
             .on_nodes(&[0, 1, 2, 3]),
         Shape::rounds("memory only in nodes 2 and 3", 8, 2)
             .on_nodes(&[0, 1, 2, 3])
             .sharing(2),
+        Shape::neighbours("CPUs in node 1, memory in node 0", 4, 1).without_cpus(0),
         Shape::neighbours("eight threads a core, and nodes 0 and 8", 8, 8).on_nodes(&[0, 8]),
         Shape::neighbours("eight threads a core, of which one is online", 8, 8)
             .on_nodes(&[0, 8, 252])
             .online("0,8,16,24,32,40,48,56"),
+        Shape::neighbours("eight threads a core, of which four are online", 4, 8)
+            .online("0-3,8-11,16-19,24-27"),
         Shape::rounds("SMT off", 16, 2)
             .on_nodes(&[0, 1])
             .online("0-15"),
+        Shape::neighbours("SMT off, where the two are neighbours", 8, 2)
+            .online("0,2,4,6,8,10,12,14"),
         Shape::rounds("SMT off for some", 8, 2).online("0-9,12,15"),
+        Shape::rounds("started with maxcpus=1", 8, 2).online("0"),
         holes,
+        odd,
+        sparse,
+        taken,
+        first,
+        far,
         Shape::neighbours("the first CPUs are offline", 12, 1).online("2-10"),
+        Shape::neighbours("only the last CPU is online", 6, 1).online("5"),
+        Shape::rounds("one node is offline", 8, 2)
+            .on_nodes(&[0, 1])
+            .online("0-3,8-11"),
         Shape::neighbours("a guest that may grow", 4, 1).possible("0-239"),
+        Shape::neighbours("a guest that may grow to what there can be", 2, 1).possible("0-8191"),
         bare,
         Shape::neighbours("one CPU a node", 8, 1).on_nodes(&[0, 1, 2, 3, 4, 5, 6, 7]),
         Shape::neighbours("many CPUs", 128, 1)
             .on_nodes(&[0, 1, 2, 3, 4, 5, 6, 7])
             .sharing(16),
+        Shape::rounds("as many CPUs as kernels are made for", 4096, 2)
+            .on_nodes(&(0..32).collect::<Vec<_>>()),
+        Shape::rounds("a container with four CPUs of a host", 16, 2)
+            .online("2-3,18-19")
+            .in_container(),
+        Shape::neighbours("a container without the first CPU", 8, 1)
+            .online("5-6")
+            .in_container(),
+        Shape::rounds("isolated partitions of cpusets", 8, 2)
+            .on_nodes(&[0, 1])
+            .partition("4-7,12-15"),
+        Shape::neighbours("a partition that has all but one CPU", 4, 1).partition("1-3"),
+        Shape::rounds("a partition with offline CPUs in it", 8, 2)
+            .online("0-7")
+            .partition("6-7,14-15"),
     ]
 }
 
@@ -279,36 +399,38 @@ fn check_plan(name: &str, machine: &Machine, topology: &Topology, wish: &Wish, p
         options,
         ..
     } = plan;
-    let context = format!("{name}: {wish:?}: {plan:?}");
+    let context = || format!("{name}: {wish:?}: {plan:?}");
 
-    assert!(!housekeeping.intersects(isolated), "{context}");
+    assert!(!housekeeping.intersects(isolated), "{}", context());
     assert!(
         housekeeping.or(isolated).is_subset(&machine.present),
-        "{context}"
+        "{}",
+        context()
     );
-    assert!(housekeeping.intersects(&machine.online), "{context}");
-    assert!(!isolated.is_empty(), "{context}");
+    assert!(housekeeping.intersects(&machine.online), "{}", context());
+    assert!(!isolated.is_empty(), "{}", context());
     if let Some(count) = wish.count {
-        assert_eq!(housekeeping.len(), count as usize, "{context}");
-        assert!(housekeeping.is_subset(&machine.online), "{context}");
+        assert_eq!(housekeeping.len(), count as usize, "{}", context());
+        assert!(housekeeping.is_subset(&machine.online), "{}", context());
     }
 
     let line: Vec<_> = options.iter().map(|option| &*option.text).collect();
     let verdict = verify(machine, topology, &line.join(" "), wish.split_cores);
-    assert_eq!(verdict.wrong, [], "{context}");
+    assert_eq!(verdict.wrong, [], "{}", context());
     let reading = verdict.reading;
     assert_eq!(
         reading.kthread_cpus.unwrap().cpus,
         *housekeeping,
-        "{context}"
+        "{}",
+        context()
     );
-    assert_eq!(reading.isolated, *isolated, "{context}");
+    assert_eq!(reading.isolated, *isolated, "{}", context());
     let tickless = if wish.keep_tick {
         CpuSet::new()
     } else {
         isolated.clone()
     };
-    assert_eq!(reading.nohz_full, tickless, "{context}");
+    assert_eq!(reading.nohz_full, tickless, "{}", context());
 }
 
 /// Makes plans, and returns how many there were.
@@ -335,6 +457,8 @@ fn every_plan_is_sound(shape: &Shape, tree: &Tree, chance: &mut Chance) -> usize
         shape.name
     );
 
+    // What is said of a machine of thousands of CPUs takes its time.
+    let rounds = if shape.present.len() > 1000 { 1 } else { 12 };
     for placement in [Placement::Auto, Placement::Spread, Placement::Pack] {
         for count in [1, 2, 3, 4, 6, 8, 17, 64] {
             let wish = Wish {
@@ -354,7 +478,7 @@ fn every_plan_is_sound(shape: &Shape, tree: &Tree, chance: &mut Chance) -> usize
             }
         }
     }
-    for _ in 0..12 {
+    for _ in 0..rounds {
         let rare = 1 + chance.below(4);
         let housekeeping = chance.some(&machine.present, rare);
         let rare = 1 + chance.below(2);
@@ -431,7 +555,8 @@ fn every_command_line_has_a_meaning(shape: &Shape, tree: &Tree, chance: &mut Cha
     let mut machine = Machine::read(&root);
     let topology = Topology::read(&root, &machine);
 
-    for _ in 0..60 {
+    let rounds = if shape.present.len() > 1000 { 5 } else { 60 };
+    for _ in 0..rounds {
         let mut line = String::new();
         for _ in 0..chance.below(7) {
             line.push_str(chance.one_of(&names));
@@ -444,7 +569,7 @@ fn every_command_line_has_a_meaning(shape: &Shape, tree: &Tree, chance: &mut Cha
             .to_owned();
         let reading = verify(&machine, &topology, &line, false).reading;
         let possible = &reading.possible;
-        let context = format!("{} {}: {line:?}: {reading:?}", shape.name, machine.kernel);
+        let context = || format!("{} {}: {line:?}: {reading:?}", shape.name, machine.kernel);
 
         for cpus in [
             &reading.starting,
@@ -454,17 +579,25 @@ fn every_command_line_has_a_meaning(shape: &Shape, tree: &Tree, chance: &mut Cha
             &reading.rcu_nocbs,
             &reading.kthreads,
         ] {
-            assert!(cpus.is_subset(possible), "{context}");
+            assert!(cpus.is_subset(possible), "{}", context());
         }
-        assert!(possible.is_subset(&machine.possible), "{context}");
+        assert!(possible.is_subset(&machine.possible), "{}", context());
         // The kernel always has a CPU that is there.
         let housekeeping = possible.minus(&reading.isolated);
-        assert!(housekeeping.intersects(&machine.present), "{context}");
-        assert!(reading.kthreads.intersects(&machine.present), "{context}");
-        assert!(!reading.nohz_full.contains(machine.boot_cpu()), "{context}");
+        assert!(housekeeping.intersects(&machine.present), "{}", context());
+        assert!(
+            reading.kthreads.intersects(&machine.present),
+            "{}",
+            context()
+        );
+        assert!(
+            !reading.nohz_full.contains(machine.boot_cpu()),
+            "{}",
+            context()
+        );
         if let Some(confined) = &reading.kthread_cpus {
-            assert!(confined.cpus.is_subset(possible), "{context}");
-            assert!(confined.cpus.intersects(&housekeeping), "{context}");
+            assert!(confined.cpus.is_subset(possible), "{}", context());
+            assert!(confined.cpus.intersects(&housekeeping), "{}", context());
         }
     }
 }
@@ -476,7 +609,9 @@ fn every_check_adds_up(shape: &Shape, tree: &Tree, chance: &mut Chance) {
     let list = |file: &str, cpus: &CpuSet| tree.write(file, format!("{cpus}\n"));
 
     list("sys/devices/system/cpu/isolated", &chance.some(all, 8));
-    list("sys/fs/cgroup/cpuset.cpus.isolated", &chance.some(all, 8));
+    if shape.partition.is_empty() {
+        list("sys/fs/cgroup/cpuset.cpus.isolated", &chance.some(all, 8));
+    }
     if chance.below(2) == 0 {
         list("sys/devices/system/cpu/kthread_cpus", &chance.some(all, 2));
     }
@@ -533,6 +668,42 @@ fn every_check_adds_up(shape: &Shape, tree: &Tree, chance: &mut Chance) {
     }
 }
 
+/// Runs the program itself, as people do: it says what it makes of each machine, and each line that it
+/// prints is one that it finds no fault with.
+fn every_command_has_an_answer(shape: &Shape, tree: &Tree) {
+    let run = |args: &[&str]| {
+        let (status, out, error) = tree.run(args);
+        let context = format!("{}: {args:?}: {status}\n{out}{error}", shape.name);
+
+        assert!(status <= 2 && !error.contains("panicked"), "{context}");
+        assert!(
+            status == 0 || !out.is_empty() || !error.is_empty(),
+            "{context}"
+        );
+        (status, out, context)
+    };
+
+    let (status, listed, context) = run(&["list", "--csv"]);
+    assert!(status == 0 && listed.lines().count() == 11, "{context}");
+    for args in [
+        &["check"][..],
+        &["check", "--strict", "--tap"],
+        &["set", "-n", "--best-effort", "0"],
+    ] {
+        run(args);
+    }
+    for count in ["1", "2", "6"] {
+        let (status, line, context) = run(&["plan", "-k", count, "--print", "cmdline"]);
+        // A container's view is not planned for.
+        assert!(!shape.container || status == 2, "{context}");
+        if status == 0 {
+            let args = ["plan", "--verify", "--cmdline", line.trim()];
+            let (status, _, context) = run(&args);
+            assert_eq!(status, 0, "{context}");
+        }
+    }
+}
+
 #[test]
 fn machines_of_every_shape() {
     let mut chance = Chance(7);
@@ -544,10 +715,12 @@ fn machines_of_every_shape() {
         plans += every_plan_is_sound(&shape, &tree, &mut chance);
         every_command_line_has_a_meaning(&shape, &tree, &mut chance);
         every_check_adds_up(&shape, &tree, &mut chance);
+        every_command_has_an_answer(&shape, &tree);
         number += 1;
     }
     assert!(
-        number >= 40 && plans > 500,
+        number >= 75 && plans > 1000,
         "{plans} plans for {number} machines"
     );
+    println!("{plans} plans for {number} machines");
 }

@@ -419,6 +419,30 @@ fn kernels_differ() {
 }
 
 #[test]
+fn kernel_threads_that_start_before_the_other_cpus() {
+    let tree = machine(8);
+    let line = "isolcpus=0-1,3,5,7";
+    let early = |version: &str, cpus: &str| {
+        tree.write("proc/sys/kernel/osrelease", format!("{version}\n"));
+        let found = Found::on(&tree, line);
+        found.is("kthreads", "2,4,6").is("early_kthreads", cpus);
+        assert_eq!(found.remarks_on("stay on CPU 0"), cpus == "0");
+    };
+
+    // The series moves them when it can.
+    early("7.3.4", "2,4,6");
+    tree.remove("sys/devices/system/cpu/kthread_cpus");
+    early("7.3.4", "0");
+    early("7.0.0", "0");
+    // One of the CPUs that are left is online from the start.
+    Found::on(&tree, "isolcpus=1,3").is("early_kthreads", "0,2,4-7");
+    // Before, it was nohz_full= that kept them off.
+    tree.write("proc/sys/kernel/osrelease", "6.12.0\n");
+    Found::on(&tree, line).is("early_kthreads", "0-7");
+    Found::on(&tree, "nohz_full=0-3").is("early_kthreads", "0");
+}
+
+#[test]
 fn a_kernel_without_the_option() {
     let tree = machine(8);
 
@@ -426,6 +450,11 @@ fn a_kernel_without_the_option() {
     let found = Found::on(&tree, "kthread_cpus=0-1");
     assert!(found.names().is_empty());
     assert!(found.remarks_on("it ignores kthread_cpus=0-1"));
+    let args = ["plan", "--verify", "--cmdline", "kthread_cpus=0-1"];
+    assert!(tree
+        .run(&args)
+        .1
+        .contains("irq,timer), if that kernel has the option\n"));
     assert!(!Found::on(&machine(8), "kthread_cpus=0-1").remarks_on("ignores"));
 }
 
