@@ -23,6 +23,8 @@ const NODES: usize = 3;
 const THREADS: usize = 24;
 
 type Set = u128;
+/// The CPUs for kernel noise.
+const NOISE: Set = 0x3 | 0x7 << 62;
 const POSSIBLE: Set = (1 << CPUS) - 1;
 
 fn words(set: Set) -> [usize; WORDS] {
@@ -166,7 +168,16 @@ impl List for Ring {
 enum Preference {
     Nothing,
     Node(usize),
+    /// That for the CPUs for kernel noise.
+    Noise,
     Mask(Set),
+}
+
+impl Preference {
+    /// Whether mainline knows it.
+    fn is_mainline(self) -> bool {
+        !matches!(self, Self::Nothing | Self::Noise)
+    }
 }
 
 /// What is asked for a thread.
@@ -217,6 +228,7 @@ impl System {
         match preference {
             Preference::Nothing => None,
             Preference::Node(node) => Some(self.nodes[node]),
+            Preference::Noise => Some(NOISE),
             Preference::Mask(set) => Some(set),
         }
     }
@@ -270,7 +282,7 @@ impl System {
     fn preferred_free(&self, preference: Preference) -> Set {
         let housekeeping = self.housekeeping;
         let preferred = match preference {
-            Preference::Nothing => housekeeping,
+            Preference::Nothing | Preference::Noise => housekeeping,
             // What mainline knows of a node are the CPUs that are online.
             Preference::Node(node) if self.nodes[node] & housekeeping & self.seen == 0 => 0,
             Preference::Node(node) => self.nodes[node] & housekeeping,
@@ -328,7 +340,7 @@ impl System {
             known.fell = false;
             known.pushed = false;
         } else {
-            let has_preference = known.preference != Preference::Nothing;
+            let has_preference = known.preference.is_mainline();
 
             if has_preference && known.pushed || self.is_on_node(known) {
                 known.expected = self.reset_free(known).unwrap_or(known.expected);
@@ -355,6 +367,7 @@ enum Event {
     Unregister(usize),
     Prefer(usize, Set),
     Update(usize, Set),
+    Noise(usize),
     User(usize, Set),
     Owner(usize, Set),
     Cpuset(usize, Option<Set>),
@@ -403,6 +416,7 @@ fn events() -> impl Strategy<Value = Event> {
         2 => thread.clone().prop_map(Event::Unregister),
         4 => (thread.clone(), sets()).prop_map(|(thread, set)| Event::Prefer(thread, set)),
         2 => (thread.clone(), sets()).prop_map(|(thread, set)| Event::Update(thread, set)),
+        1 => thread.clone().prop_map(Event::Noise),
         3 => (thread.clone(), sets()).prop_map(|(thread, set)| Event::User(thread, set)),
         1 => (thread.clone(), some_cpus()).prop_map(|(thread, set)| Event::Owner(thread, set)),
         1 => (thread, prop::option::of(some_cpus()))
@@ -598,7 +612,7 @@ impl World {
         known.mask = new;
         known.expected = new;
         if is_forgotten {
-            known.fell = known.preference != Preference::Nothing || known.cpuset.is_none();
+            known.fell = known.preference.is_mainline() || known.cpuset.is_none();
         } else if !matches!(asked, Asked::Fallback(_)) {
             // It may still come to where it waited for, for what was asked before.
             known.may_stay |= known.fell;
@@ -721,6 +735,19 @@ impl World {
         result
     }
 
+    /// As housekeeping_affine() does it.
+    fn prefer_noise(&mut self, thread: usize) {
+        let set_noise = |mask: &mut [usize]| mask.copy_from_slice(&words(NOISE));
+
+        self.registry.prefer_noise(self.threads[thread], set_noise);
+        if let Some(known) = &mut self.known[thread] {
+            if known.preference == Preference::Nothing {
+                known.preference = Preference::Noise;
+            }
+            self.request(thread, Asked::Set(NOISE), false);
+        }
+    }
+
     fn up(&mut self, cpu: usize, is_on: impl Fn(usize) -> bool) {
         let system = &mut self.system;
 
@@ -735,7 +762,7 @@ impl World {
             // if the scheduler has put them elsewhere.
             let home = system.home_free(known);
             let comes_back = known.fell && home >> cpu & 1 != 0;
-            let is_put = known.preference != Preference::Nothing && !known.may_stay;
+            let is_put = known.preference.is_mainline() && !known.may_stay;
 
             if is_put || comes_back {
                 system.return_home(known);
@@ -883,7 +910,9 @@ impl World {
             Event::Update(thread, set) => {
                 let expected = match &self.known[thread] {
                     None => Err(Refusal::Unsuited),
-                    Some(known) if known.preference == Preference::Nothing => {
+                    Some(known)
+                        if matches!(known.preference, Preference::Nothing | Preference::Noise) =>
+                    {
                         Err(Refusal::Unsuited)
                     }
                     Some(_) => Ok(()),
@@ -891,6 +920,7 @@ impl World {
 
                 assert_eq!(self.prefer(thread, set, true), expected);
             }
+            Event::Noise(thread) => self.prefer_noise(thread),
             Event::User(thread, set) => {
                 self.user(thread, set);
             }
@@ -903,7 +933,7 @@ impl World {
                 if let Some(known) = &mut self.known[thread] {
                     known.cpuset = cpuset;
                     // One without a preference is left to its cpuset, sooner or later.
-                    if cpuset.is_some() && known.preference == Preference::Nothing {
+                    if cpuset.is_some() && !known.preference.is_mainline() {
                         known.may_stay |= known.fell;
                         known.fell = false;
                     }
@@ -1172,6 +1202,41 @@ fn threads_with_a_preference_come_back_although_what_user_space_wants_is_offline
         world.settle();
         assert_eq!(world.is_on(0), expected, "CPU {cpu} came");
     }
+}
+
+#[test]
+fn the_cpus_for_noise_are_preferred_while_threads_are_confined() {
+    let mut world = World::new(2);
+
+    for thread in 0..2 {
+        world.register(thread, None);
+    }
+    world.prefer_noise(0);
+    assert_eq!(world.is_on(0), NOISE);
+
+    // As the unpatched kernel does it: a partition, and a choice that a CPU that comes keeps.
+    world.system.housekeeping = 0xff;
+    world.change();
+    world.settle();
+    assert_eq!(world.is_on(0), 0xff);
+    assert!(world.user(0, 0x30));
+    world.down(7, 0);
+    world.up_again(7);
+    world.settle();
+    assert_eq!(world.is_on(0), 0x30);
+    assert!(world.user(0, POSSIBLE));
+
+    world.confine(Some(0x0e));
+    assert_eq!((world.is_on(0), world.is_on(1)), (0x02, 0x0e));
+    world.down(1, 0);
+    world.settle();
+    assert_eq!((world.is_on(0), world.is_on(1)), (0x0e, 0x0e));
+    world.up_again(1);
+    world.settle();
+    assert_eq!((world.is_on(0), world.is_on(1)), (0x02, 0x0e));
+    world.confine(None);
+    assert_eq!((world.is_on(0), world.is_on(1)), (0xff, 0xff));
+    world.check();
 }
 
 #[test]

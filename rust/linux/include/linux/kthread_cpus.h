@@ -52,7 +52,8 @@ void kthread_cpus_impossible(const char *value);
  * @node: its place among those with the same preference
  * @task: the kthread
  * @group: number of the preference: 0 if it is not registered, 1 if it has none,
- *	then those of the nodes, and then those that are masks
+ *	then those of the nodes, that of the CPUs for kernel noise, and those that
+ *	are masks
  * @watch: number of a CPU that it depends on, plus 1, or 0
  * @is_fallen: the scheduler's fallback has set its mask while it was not confined
  *
@@ -114,6 +115,9 @@ bool kthread_registry_add(struct kthread_affinity *affinity, int node);
 void kthread_registry_remove(struct kthread_affinity *affinity);
 int kthread_registry_prefer(struct kthread_affinity *affinity,
 			    const struct cpumask *mask, bool update);
+void kthread_registry_prefer_noise(struct kthread_affinity *affinity,
+				   const struct cpumask *mask);
+bool kthread_registry_has_cpu(unsigned int cpu);
 void kthread_registry_change(enum kthread_affinity_reason reason, unsigned int cpu);
 int kthread_registry_next(unsigned long *at, struct task_struct **tasks,
 			  unsigned int most);
@@ -139,11 +143,18 @@ int kthread_reset_cpus_allowed(struct task_struct *p,
 void kthread_reset_cpus_allowed_force(struct task_struct *p,
 				      enum kthread_affinity_reason reason);
 
-/* For these two, isolation.c and setup.c. What a kthread prefers counts when its mask is set. */
+/* For these two and setup.c. What a kthread prefers counts when its mask is set. */
 static inline int kthread_affinity_prefer(struct task_struct *p,
 					  const struct cpumask *mask, bool update)
 {
 	return kthread_registry_prefer(kthread_affinity_of(p), mask, update);
+}
+
+/* While kthreads are confined, @p keeps to @mask, that of a housekeeping type, if it can. */
+static inline void kthread_affinity_prefer_noise(struct task_struct *p,
+						 const struct cpumask *mask)
+{
+	kthread_registry_prefer_noise(kthread_affinity_of(p), mask);
 }
 
 void kthread_affinity_register(struct task_struct *p, int node);
@@ -204,11 +215,8 @@ static inline bool kthread_cpus_no_timers(int cpu)
 static inline void kthread_cpus_init(void) { }
 static inline void kthread_affinity_unregister(struct task_struct *p) { }
 
-static inline int kthread_affinity_prefer(struct task_struct *p,
-					  const struct cpumask *mask, bool update)
-{
-	return 0;
-}
+static inline void kthread_affinity_prefer_noise(struct task_struct *p,
+						 const struct cpumask *mask) { }
 
 static inline bool kthread_affinity_is_managed(struct task_struct *p)
 {

@@ -259,10 +259,11 @@ static int kthreads_update_workqueues(void)
 	return 0;
 }
 
-/* Also if the CPU was about to go, but stays: of all callbacks, only this one is run then. */
 static int kthreads_active_cpu(unsigned int cpu)
 {
-	kthread_affinity_change(KTHREAD_AFFINITY_ONLINE, cpu);
+	/* It was about to go, but stays: of all callbacks, only this one is run then. */
+	if (!kthread_registry_has_cpu(cpu))
+		kthread_affinity_change(KTHREAD_AFFINITY_ONLINE, cpu);
 	kthread_cpus_set_usable(cpu, true);
 	return kthreads_update_workqueues();
 }

@@ -19,6 +19,7 @@
 //! C header: [`include/linux/kthread_cpus.h`](srctree/include/linux/kthread_cpus.h)
 
 use kernel::{
+    alloc::AllocError,
     bindings,
     container_of,
     cpumask,
@@ -31,7 +32,9 @@ use core::{
     ptr::NonNull, //
 };
 
-use super::registry::{
+use super::{
+    policy::CpuSet,
+    registry::{
     List,
     Outcome,
     Prealloc,
@@ -40,10 +43,29 @@ use super::registry::{
     Request,
     Thread,
     Wishes, //
+    },
 };
 
+/// Copies of masks that others may change while the registry looks at them.
+struct Copies {
+    asked: KVec<usize>,
+    cpuset: KVec<usize>,
+    excluded: KVec<usize>,
+}
+
+impl Copies {
+    /// May sleep.
+    fn new() -> Result<Self, AllocError> {
+        Ok(Self {
+            asked: KVec::from_elem(0, length(), GFP_KERNEL)?,
+            cpuset: KVec::from_elem(0, length(), GFP_KERNEL)?,
+            excluded: KVec::from_elem(0, length(), GFP_KERNEL)?,
+        })
+    }
+}
+
 /// The registry, once [`kthread_registry_init()`] has made it.
-struct Global(UnsafeCell<Option<Registry<Ring>>>);
+struct Global(UnsafeCell<Option<(Registry<Ring>, Copies)>>);
 
 // SAFETY: It is only used under the lock. What it holds are numbers, ordinary memory, and pointers
 // to the like, which no CPU or task has to itself.
@@ -52,13 +74,16 @@ unsafe impl Sync for Global {}
 static REGISTRY: Global = Global(UnsafeCell::new(None));
 
 /// Calls `with` under the lock, unless there is no registry yet.
-fn locked<R>(with: impl FnOnce(&mut Registry<Ring>) -> R) -> Option<R> {
+fn locked<R>(with: impl FnOnce(&mut Registry<Ring>, &mut Copies) -> R) -> Option<R> {
     let lock = &raw mut bindings::kthread_affinity_lock;
     // SAFETY: It is initialized, and this CPU does not have it: nothing is called with it that
     // calls this.
     let flags = unsafe { bindings::raw_spin_lock_irqsave(lock) };
     // SAFETY: With the lock, there is no other reference.
-    let result = unsafe { &mut *REGISTRY.0.get() }.as_mut().map(with);
+    let global = unsafe { &mut *REGISTRY.0.get() };
+    let result = global
+        .as_mut()
+        .map(|(registry, copies)| with(registry, copies));
 
     // SAFETY: It was taken above.
     unsafe { bindings::raw_spin_unlock_irqrestore(lock, flags) };
@@ -189,11 +214,29 @@ impl List for Ring {
 ///
 /// # Safety
 ///
-/// `mask` must be NULL, or valid for reading for as long as the result is used. If it changes
-/// meanwhile, then so that each word has a value that the caller can do with.
+/// `mask` must be NULL, or valid for reading, and nobody must change it, for as long as the result
+/// is used.
 pub(super) unsafe fn words<'a>(mask: *const bindings::cpumask) -> Option<&'a [usize]> {
     // SAFETY: The caller promises that it is valid if it is not NULL, and it is at least that long.
     (!mask.is_null()).then(|| unsafe { core::slice::from_raw_parts(mask.cast(), length()) })
+}
+
+/// Copies to `to` what is at `mask`, unless that is NULL. If it changes meanwhile, each word has some
+/// value that it had.
+///
+/// # Safety
+///
+/// `mask` must be NULL or valid for reading.
+unsafe fn copied(to: &mut [usize], mask: *const bindings::cpumask) -> Option<&[usize]> {
+    if mask.is_null() {
+        return None;
+    }
+    for (at, word) in to.iter_mut().take(length()).enumerate() {
+        // SAFETY: The caller promises that it is valid, and it has that many words. As C does when
+        // it writes to them, this takes each at once.
+        *word = unsafe { mask.cast::<usize>().add(at).read_volatile() };
+    }
+    Some(to)
 }
 
 /// How many words a mask has.
@@ -211,10 +254,10 @@ pub(super) fn length() -> usize {
 #[export]
 pub unsafe extern "C" fn kthread_registry_init(nodes: c_uint) -> c_int {
     from_result(|| {
-        let registry = Registry::new(nodes as usize, length())?;
+        let global = (Registry::new(nodes as usize, length())?, Copies::new()?);
 
         // SAFETY: The caller promises that nobody else is there to use it.
-        unsafe { *REGISTRY.0.get() = Some(registry) };
+        unsafe { *REGISTRY.0.get() = Some(global) };
         Ok(0)
     })
 }
@@ -236,7 +279,7 @@ pub unsafe extern "C" fn kthread_registry_add(
     // SAFETY: The caller promises that it is valid for as long as it is registered.
     let member = unsafe { Member::new(affinity) };
 
-    locked(|registry| {
+    locked(|registry, _| {
         registry.register(member, usize::try_from(node).ok());
         registry.masks().is_confined
     })
@@ -256,7 +299,7 @@ pub unsafe extern "C" fn kthread_registry_remove(affinity: *mut bindings::kthrea
     // Freed when the lock was dropped.
     let mut freed = Prealloc::empty();
 
-    locked(|registry| registry.unregister(member, &mut freed));
+    locked(|registry, _| registry.unregister(member, &mut freed));
 }
 
 /// Gives a kthread the preference `mask`, or if `update` another preference than it has. May sleep.
@@ -275,23 +318,22 @@ pub unsafe extern "C" fn kthread_registry_prefer(
     mask: *const bindings::cpumask,
     update: bool,
 ) -> c_int {
-    // SAFETY: The caller promises that it is valid for reading, as the possible CPUs always are.
-    let (mask, possible) = unsafe { (words(mask), words(cpumask::possible_mask().as_raw())) };
-    let (mask, possible) = (mask.unwrap_or_default(), possible.unwrap_or_default());
+    // SAFETY: The possible CPUs are always valid, and do not change.
+    let possible = unsafe { words(cpumask::possible_mask().as_raw()) }.unwrap_or_default();
 
     from_result(|| {
         // SAFETY: The caller promises that it is valid.
         let member = unsafe { Member::new(NonNull::new(affinity).ok_or(EINVAL)?.as_ptr()) };
         let mut preferred = KVec::from_elem(0, length(), GFP_KERNEL)?;
 
-        for (to, (from, possible)) in preferred.iter_mut().zip(mask.iter().zip(possible)) {
-            *to = from & possible;
-        }
+        // SAFETY: The caller promises that it is valid for reading.
+        unsafe { copied(&mut preferred, mask) };
+        CpuSet::retain(&mut *preferred, possible);
 
         let mut prealloc = Prealloc::new(preferred);
 
         loop {
-            match locked(|registry| registry.prefer(member, &mut prealloc, update)) {
+            match locked(|registry, _| registry.prefer(member, &mut prealloc, update)) {
                 Some(Ok(())) => return Ok(0),
                 Some(Err(Refusal::Short)) => prealloc.fill()?,
                 Some(Err(Refusal::Taken)) => return Err(EBUSY),
@@ -301,12 +343,40 @@ pub unsafe extern "C" fn kthread_registry_prefer(
     })
 }
 
+/// Has a kthread, unless it has a preference or is not registered, prefer the CPUs of `mask` for as
+/// long as kthreads are confined. `mask` is the same for all kthreads. Any context.
+///
+/// # Safety
+///
+/// * `affinity` must be NULL, or point to the `struct kthread_affinity` of a kthread.
+/// * `mask` must be valid for reading. It may change meanwhile.
+#[export]
+pub unsafe extern "C" fn kthread_registry_prefer_noise(
+    affinity: *mut bindings::kthread_affinity,
+    mask: *const bindings::cpumask,
+) {
+    if affinity.is_null() {
+        return;
+    }
+    // SAFETY: The caller promises that it is valid.
+    let member = unsafe { Member::new(affinity) };
+
+    // SAFETY: The caller promises that it is valid for reading.
+    locked(|registry, _| registry.prefer_noise(member, |to| unsafe { drop(copied(to, mask)) }));
+}
+
+/// Whether the registry takes the CPU `cpu` for one that may run managed kthreads. Any context.
+#[export]
+pub extern "C" fn kthread_registry_has_cpu(cpu: c_uint) -> bool {
+    locked(|registry, _| registry.is_usable(cpu as usize)).unwrap_or(false)
+}
+
 /// Begins a generation after `reason`: the CPU `cpu` has come online, or is about to go offline, or
 /// for any other reason the CPUs that kthreads are confined to or the housekeeping CPUs have
 /// changed. The caller goes on with [`kthread_registry_next`]. Any context.
 #[export]
 pub extern "C" fn kthread_registry_change(reason: bindings::kthread_affinity_reason, cpu: c_uint) {
-    locked(|registry| match reason {
+    locked(|registry, _| match reason {
         bindings::kthread_affinity_reason_KTHREAD_AFFINITY_ONLINE => {
             registry.cpu_up(cpu as usize, |node| {
                 // SAFETY: Only nodes below `nr_node_ids` are known to the registry.
@@ -353,7 +423,7 @@ pub unsafe extern "C" fn kthread_registry_next(
     let at = unsafe { &mut *at };
     let mut groups = MOST_GROUPS;
 
-    locked(|registry| {
+    locked(|registry, _| {
         if registry.is_settled() {
             return -1;
         }
@@ -393,7 +463,8 @@ pub unsafe extern "C" fn kthread_registry_next(
 ///
 /// * `affinity` must point to the `struct kthread_affinity` of a kthread, whose `pi_lock` must be
 ///   held, and the lock of its runqueue.
-/// * All masks must be valid for reading, or NULL where that is said.
+/// * All masks must be valid for reading, or NULL where that is said. They may change meanwhile;
+///   then the kthread has to be evaluated again.
 /// * `result` must be valid for writing, and nobody else may access it during the call.
 #[export]
 pub unsafe extern "C" fn kthread_registry_evaluate(
@@ -406,30 +477,34 @@ pub unsafe extern "C" fn kthread_registry_evaluate(
     // SAFETY: The caller promises that it is valid.
     let member = unsafe { Member::new(affinity) };
     // SAFETY: The caller promises that it is valid.
-    let wishes = unsafe { &*wishes };
-    // SAFETY: The caller promises that the masks are valid or NULL. Where one changes meanwhile,
-    // its owner has the kthread evaluated again.
-    let (asked, wishes) = unsafe {
-        (
-            words(asked).unwrap_or_default(),
-            Wishes {
-                cpuset: words(wishes.cpuset),
-                excluded: words(wishes.excluded),
-                user: words(wishes.user),
-                is_forgotten: wishes.is_forgotten,
-            },
-        )
-    };
+    let lent = unsafe { &*wishes };
     // SAFETY: The caller promises that it is valid for writing, and it is at least that long.
     let result = unsafe { core::slice::from_raw_parts_mut(result.cast(), length()) };
-    let request = match reason {
-        bindings::kthread_affinity_reason_KTHREAD_AFFINITY_SET => Request::Set(asked),
-        bindings::kthread_affinity_reason_KTHREAD_AFFINITY_USER => Request::User(asked),
-        bindings::kthread_affinity_reason_KTHREAD_AFFINITY_FALLBACK => Request::Fallback(asked),
-        _ => Request::Reset,
+    let evaluate = |registry: &mut Registry<Ring>, copies: &mut Copies| {
+        // SAFETY: The caller promises that the masks are valid or NULL. Of a task whose pi_lock is
+        // held, user_cpus_ptr stays, and what it points to never changes.
+        let (asked, wishes) = unsafe {
+            (
+                copied(&mut copies.asked, asked).unwrap_or_default(),
+                Wishes {
+                    cpuset: copied(&mut copies.cpuset, lent.cpuset),
+                    excluded: copied(&mut copies.excluded, lent.excluded),
+                    user: words(lent.user),
+                    is_forgotten: lent.is_forgotten,
+                },
+            )
+        };
+        let request = match reason {
+            bindings::kthread_affinity_reason_KTHREAD_AFFINITY_SET => Request::Set(asked),
+            bindings::kthread_affinity_reason_KTHREAD_AFFINITY_USER => Request::User(asked),
+            bindings::kthread_affinity_reason_KTHREAD_AFFINITY_FALLBACK => Request::Fallback(asked),
+            _ => Request::Reset,
+        };
+
+        registry.evaluate(member, request, wishes, result)
     };
 
-    match locked(|registry| registry.evaluate(member, request, wishes, result)) {
+    match locked(evaluate) {
         None | Some(Outcome::AsAsked) => 0,
         Some(Outcome::Allowed) => 1,
         Some(Outcome::Refused) => EINVAL.to_errno(),

@@ -60,7 +60,8 @@ const _: () = {
 /// # Safety
 ///
 /// * `allowed` must be valid for writing, and nobody else may access it during the call.
-/// * `preferred` must be NULL or valid for reading, and the others must be valid for reading.
+/// * `preferred` must be NULL or valid for reading, and the others must be valid for reading. None of
+///   them may change during the call.
 #[export]
 pub unsafe extern "C" fn kthread_cpus_effective(
     allowed: *mut bindings::cpumask,
@@ -71,8 +72,8 @@ pub unsafe extern "C" fn kthread_cpus_effective(
 ) {
     // SAFETY: The caller promises that it is valid, and ours alone. It is at least that long.
     let allowed = unsafe { core::slice::from_raw_parts_mut(allowed.cast(), length()) };
-    // SAFETY: The caller promises that they are valid or NULL, and calls again when they have
-    // changed. The possible CPUs are always valid.
+    // SAFETY: The caller promises that they are valid or NULL, and do not change. The possible CPUs
+    // are always valid, and do not change either.
     let [preferred, confined, housekeeping, online, possible] = unsafe {
         let possible = cpumask::possible_mask().as_raw().cast_const();
 

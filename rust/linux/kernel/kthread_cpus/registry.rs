@@ -307,8 +307,8 @@ impl Masks {
 
 /// All managed kthreads.
 ///
-/// Group 1 is that of the threads without a preference, the next ones are those of the nodes, and
-/// all others have a mask.
+/// Group 1 is that of the threads without a preference, the next ones are those of the nodes, then
+/// comes that of the threads that prefer the CPUs for kernel noise, and all others have a mask.
 ///
 /// # Changes
 ///
@@ -398,11 +398,11 @@ impl<L: List> Registry<L> {
     ///
     /// No CPU is in any mask, and no node has a CPU. May sleep.
     pub fn new(nodes: usize, words: usize) -> Result<Self, AllocError> {
-        let mut groups = KVVec::with_capacity(1 + nodes, GFP_KERNEL)?;
+        let mut groups = KVVec::with_capacity(1 + nodes + 1, GFP_KERNEL)?;
 
         // There is room for all of them.
         let _ = groups.push_within_capacity(Group::new(KVec::new(), no_cpus(words)?, 0));
-        for _ in 0..nodes {
+        for _ in 0..nodes + 1 {
             let (preferred, allowed) = (no_cpus(words)?, no_cpus(words)?);
 
             let _ = groups.push_within_capacity(Group::new(preferred, allowed, 0));
@@ -443,6 +443,11 @@ impl<L: List> Registry<L> {
         &self.masks
     }
 
+    /// Whether the CPU `cpu` may run managed kthreads now.
+    pub fn is_usable(&self, cpu: usize) -> bool {
+        has(&self.masks.usable, cpu)
+    }
+
     /// Whether all threads were handed out by [`Registry::next()`] that had to be evaluated.
     pub fn is_settled(&self) -> bool {
         self.unsettled == 0 && self.recheck.is_empty()
@@ -456,9 +461,19 @@ impl<L: List> Registry<L> {
         (1..=self.nodes).contains(&at)
     }
 
+    /// Whether it is the group of [`Registry::prefer_noise()`].
+    fn is_noise(&self, at: usize) -> bool {
+        at == self.nodes + 1
+    }
+
     /// Whether the group `at` has a mask that was given to [`Registry::prefer()`].
     fn has_mask(&self, at: usize) -> bool {
-        at > self.nodes
+        at > self.nodes + 1
+    }
+
+    /// Whether the group `at` has a preference that counts now.
+    fn has_preference(&self, at: usize) -> bool {
+        at > 0 && (self.masks.is_confined || !self.is_noise(at))
     }
 
     /// Registers `thread`, which is not registered, with the preference for the CPUs of `node`, or
@@ -494,10 +509,12 @@ impl<L: List> Registry<L> {
         prealloc: &mut Prealloc<L>,
         update: bool,
     ) -> Result<(), Refusal> {
+        let at = Self::index(thread);
+
         match thread.group() {
             0 => return Err(Refusal::Unsuited),
-            Self::INDIFFERENT if update => return Err(Refusal::Unsuited),
-            _ if !update && self.has_mask(Self::index(thread)) => return Err(Refusal::Taken),
+            _ if update && (at == 0 || self.is_noise(at)) => return Err(Refusal::Unsuited),
+            _ if !update && self.has_mask(at) => return Err(Refusal::Taken),
             _ => {}
         }
 
@@ -512,6 +529,25 @@ impl<L: List> Registry<L> {
             self.join(thread, group);
         }
         Ok(())
+    }
+
+    /// Has `thread`, unless it has a preference or is not registered, prefer the CPUs for kernel
+    /// noise, which `with` sets. That counts while threads are confined.
+    pub fn prefer_noise(&mut self, thread: L::Thread, with: impl FnOnce(&mut [usize])) {
+        let at = self.nodes + 1;
+
+        if thread.group() != Self::INDIFFERENT {
+            return;
+        }
+        with(&mut self.scratch);
+        if let Some(group) = self.groups.get_mut(at) {
+            if *group.preferred != *self.scratch {
+                group.preferred.assign(&self.scratch);
+                self.outdate(at);
+            }
+        }
+        self.unlink(thread);
+        self.join(thread, at as u32 + 1);
     }
 
     /// Lets `with` set the masks, and begins a generation in which all threads are evaluated, as
@@ -597,9 +633,22 @@ impl<L: List> Registry<L> {
         (generation.wrapping_sub(since) as i32) < 0
     }
 
+    /// Has the group `at` brought up to date before it is used.
+    fn outdate(&mut self, at: usize) {
+        let Some(group) = self.groups.get_mut(at) else {
+            return;
+        };
+
+        // It is anyway if it missed a change.
+        if group.generation == self.generation {
+            self.unsettled += usize::from(group.due.is_empty());
+            group.generation = group.generation.wrapping_sub(1);
+        }
+    }
+
     /// Brings the group `at` up to date, so that threads of it that have to be evaluated are due.
     fn refresh(&mut self, at: usize) {
-        let is_node = self.is_node(at);
+        let (is_node, has_preference) = (self.is_node(at), self.has_preference(at));
         let Some(group) = self.groups.get_mut(at) else {
             return;
         };
@@ -608,12 +657,16 @@ impl<L: List> Registry<L> {
         }
 
         let masks = &self.masks;
-        masks.allowed(&mut self.scratch, &group.preferred, is_node, &masks.usable);
+        let preferred = match has_preference {
+            true => &*group.preferred,
+            false => &[],
+        };
+        masks.allowed(&mut self.scratch, preferred, is_node, &masks.usable);
         let moved = *self.scratch != *group.allowed;
         if moved {
             core::mem::swap(&mut self.scratch, &mut group.allowed);
         }
-        for preferred in [&*group.preferred, &[]] {
+        for preferred in [preferred, &[]] {
             masks.best(&mut self.scratch, preferred);
             if !group.allowed.is_subset(&self.scratch) {
                 unite(&mut self.better, &self.scratch);
@@ -868,7 +921,7 @@ impl<L: List> Registry<L> {
             return (Outcome::AsAsked, false);
         };
         let (allowed, usable) = (&*group.allowed, &*self.masks.usable);
-        let has_preference = at > 0;
+        let has_preference = self.has_preference(at);
         // Threads that have none are left to their cpuset.
         let is_ours = has_preference || wishes.cpuset.is_none();
         let user = wishes.user.unwrap_or(allowed);
@@ -981,12 +1034,8 @@ impl<L: List> Registry<L> {
         if let Some(group) = self.groups.get_mut((number as usize).wrapping_sub(1)) {
             self.vacant = core::mem::take(&mut group.vacant);
             group.preferred = prealloc.mask.take().unwrap_or_default();
-            // It is refreshed if it missed a change, and has to be either way.
-            if group.generation == self.generation {
-                self.unsettled += 1;
-                group.generation = group.generation.wrapping_sub(1);
-            }
         }
+        self.outdate((number as usize).wrapping_sub(1));
         let _ = self.order.insert_within_capacity(place, number);
         Ok(number)
     }

@@ -24,7 +24,10 @@ static unsigned int kthread_cpus_boot_classes __ro_after_init;
 #define KTHREAD_CPUS_RUNTIME	(KTHREAD_CPUS_KTHREAD | KTHREAD_CPUS_WQ | \
 				 KTHREAD_CPUS_UMH | KTHREAD_CPUS_TIMER)
 
-/* Serializes those that set the CPUs. Taken before cpu_hotplug_lock. */
+/*
+ * Serializes those that set the CPUs: if one finds that they are set already, then all
+ * has been moved. Taken before cpu_hotplug_lock.
+ */
 static DEFINE_MUTEX(kthread_cpus_mutex);
 /* One is cpu_kthread_mask, the other one will be the next. */
 static struct cpumask kthread_cpus_masks[2];
@@ -128,15 +131,18 @@ core_initcall(kthread_cpus_online_init);
 int kthread_cpus_affine(struct task_struct *p, enum kthread_cpus_class class)
 {
 	cpumask_var_t allowed __free(free_cpumask_var) = CPUMASK_VAR_NULL;
+	cpumask_var_t active __free(free_cpumask_var) = CPUMASK_VAR_NULL;
 
 	if (!kthread_cpus_confines(class))
 		return 0;
-	if (!alloc_cpumask_var(&allowed, GFP_KERNEL))
+	if (!alloc_cpumask_var(&allowed, GFP_KERNEL) || !alloc_cpumask_var(&active, GFP_KERNEL))
 		return -ENOMEM;
 
+	/* Which may change, but not under the eyes of Rust. */
+	cpumask_copy(active, cpu_active_mask);
 	scoped_guard(rcu)
 		kthread_cpus_effective(allowed, NULL, kthread_cpus_mask(class),
-				       housekeeping_cpumask(HK_TYPE_DOMAIN), cpu_active_mask);
+				       housekeeping_cpumask(HK_TYPE_DOMAIN), active);
 	/* Should the last of these go away right now, then it stays where it is. */
 	if (class != KTHREAD_CPUS_UMH || sched_setaffinity(0, allowed))
 		set_cpus_allowed_ptr(p, allowed);
@@ -153,7 +159,7 @@ static int kthread_cpus_apply(struct cpumask *cpus)
 	struct cpumask *next;
 	int ret;
 
-	guard(mutex)(&kthread_cpus_mutex);
+	lockdep_assert_held(&kthread_cpus_mutex);
 	guard(cpus_read_lock)();
 
 	/* The boot option has chosen, if there was one. */
@@ -219,7 +225,12 @@ static ssize_t kthread_cpus_write(struct file *file, struct kobject *kobj,
 	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
 		return -ENOMEM;
 
-	ret = kthread_cpus_parse(buf, count, cpus) ?: kthread_cpus_apply(cpus);
+	ret = kthread_cpus_parse(buf, count, cpus);
+	if (ret)
+		return ret;
+
+	guard(mutex)(&kthread_cpus_mutex);
+	ret = kthread_cpus_apply(cpus);
 	if (ret > 0) {
 		kthread_affinity_change(KTHREAD_AFFINITY_CONFINED, 0);
 		scoped_guard(cpus_read_lock)
