@@ -201,6 +201,8 @@ struct System {
     nodes: [Set; NODES],
     /// What partitions have taken from the top cpuset.
     excluded: Set,
+    /// Whether the last change was that threads are not confined any more.
+    has_ended: bool,
 }
 
 /// All that was asked for a thread, and where it is.
@@ -282,6 +284,7 @@ impl System {
     fn preferred_free(&self, preference: Preference) -> Set {
         let housekeeping = self.housekeeping;
         let preferred = match preference {
+            Preference::Noise if self.has_ended => NOISE & housekeeping,
             Preference::Nothing | Preference::Noise => housekeeping,
             // What mainline knows of a node are the CPUs that are online.
             Preference::Node(node) if self.nodes[node] & housekeeping & self.seen == 0 => 0,
@@ -454,6 +457,7 @@ impl World {
                 // The last node has no CPU at first.
                 nodes: [0x0f, POSSIBLE & !0x0f, 0],
                 excluded: 0,
+                has_ended: false,
             },
         )
     }
@@ -508,6 +512,7 @@ impl World {
     }
 
     fn confine(&mut self, confined: Option<Set>) {
+        self.system.has_ended = self.system.is_confined() && confined.is_none();
         self.system.confined = confined;
         self.change();
         self.settle();
@@ -961,10 +966,12 @@ impl World {
                     self.settle();
                     self.check();
                 }
+                self.system.has_ended = self.system.is_confined() && confined.is_none();
                 self.system.confined = confined;
                 self.change();
             }
             Event::Housekeep(housekeeping) => {
+                self.system.has_ended = false;
                 self.system.housekeeping = housekeeping;
                 // Some of the others are in partitions that do more than isolate.
                 self.system.excluded = POSSIBLE & !housekeeping | 0x2;
@@ -1235,8 +1242,12 @@ fn the_cpus_for_noise_are_preferred_while_threads_are_confined() {
     world.settle();
     assert_eq!((world.is_on(0), world.is_on(1)), (0x02, 0x0e));
     world.confine(None);
-    assert_eq!((world.is_on(0), world.is_on(1)), (0xff, 0xff));
+    assert_eq!((world.is_on(0), world.is_on(1)), (0x03, 0xff));
     world.check();
+    world.system.has_ended = false;
+    world.change();
+    world.settle();
+    assert_eq!(world.is_on(0), 0xff);
 }
 
 #[test]

@@ -77,11 +77,37 @@ KNOWN = (
 )
 
 
-def test_known_steps(boots: Boots, guests: None) -> None:
+# RCU's threads have put themselves on CPUs 0-3.
+NOHZ_FULL = (
+    "affinity rcu_preempt 2",
+    "offline 7",
+    "online 7",
+    "affinity rcu_preempt 5",
+    "offline 5",
+    "online 5",
+    "mkdir a",
+    "write a/cpuset.cpus 2",
+    "write a/cpuset.cpus.partition isolated",
+    "affinity rcu_preempt 1,6",
+    "write a/cpuset.cpus 1",
+    "write a/cpuset.cpus.partition member",
+    "offline 6",
+    "offline 1",
+    "online 6",
+    "online 1",
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"), [("", KNOWN), ("nohz_full=4-7", NOHZ_FULL)], ids=["plain", "nohz_full"]
+)
+def test_known_steps(words: str, steps: tuple[str, ...], boots: Boots, guests: None) -> None:
     """Steps that once led to something else do not any more."""
     base = differential.unpatched()
     ours = differential.Kernel("on", boots.image("on"), boots.modules / "initramfs-on.cpio")
-    found = differential.run(base, ours, "", 0, 0, accel=boots.accel, pool=boots.pool, steps=KNOWN)
+    found = differential.run(
+        base, ours, words, 0, 0, accel=boots.accel, pool=boots.pool, steps=steps
+    )
     if found.failures:
         pytest.fail("\n".join(differential.report(found)), pytrace=False)
 

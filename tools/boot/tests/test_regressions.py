@@ -203,16 +203,29 @@ if NOHZ_ISOLATES:
         Row("kcpus=0-3", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-1"}),
     )
 RCU_BOOT = _boot("nohz_full=2-7 kthread_cpus=0-3", *RCU)
+# Without the option the preference is there, but it does not count.
+RCU_WRITTEN = (
+    Row(f"read={CPUS}/nohz_full", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-7"}),
+    *RCU[1:],
+    Row("kcpus=all", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-7"}),
+    Row("affinity=rcu_preempt:5", 0, {"rcu_preempt": "5"}),
+    Row("offline=6"),
+    Row("online=6", 0, {"rcu_preempt": "5"}),
+)
+RCU_WRITTEN_BOOT = _boot("nohz_full=2-7", *RCU_WRITTEN)
 
 
-@pytest.mark.parametrize("boot", [RCU_BOOT], ids=["rcu"])
-def test_grace_period_threads(boot: Boot, boots: Boots) -> None:
+@pytest.mark.parametrize(
+    ("boot", "rows"), [(RCU_BOOT, RCU), (RCU_WRITTEN_BOOT, RCU_WRITTEN)], ids=["rcu", "rcu-written"]
+)
+def test_grace_period_threads(boot: Boot, rows: tuple[Row, ...], boots: Boots) -> None:
     """RCU keeps away from the CPUs of applications."""
     facts = boots.facts(boot)
-    check(facts, RCU)
+    check(facts, rows)
     assert facts.outputs["/sys/devices/system/cpu/nohz_full"] == ["2-7"]
     # There may be more of them than rcu_preempt, by the configuration.
-    threads = [t for t in facts.last.managed if t.name.startswith(("rcu_preempt", "rcu_tasks"))]
+    managed = facts.steps[len(RCU)].managed
+    threads = [t for t in managed if t.name.startswith(("rcu_preempt", "rcu_tasks"))]
     assert {t.name: sorted(t.allowed) for t in threads} == {t.name: [0, 1] for t in threads}
 
 
@@ -322,6 +335,6 @@ def test_fake_nodes(boot: Boot, boots: Boots) -> None:
 
 def test_command_lines_fit() -> None:
     """No step is cut off the end of a command line."""
-    for boot in (ABSENT_BOOT, CONFINED_BOOT, RCU_BOOT, PINNED_BOOT):
+    for boot in (ABSENT_BOOT, CONFINED_BOOT, RCU_BOOT, RCU_WRITTEN_BOOT, PINNED_BOOT):
         line = Guest(Path(), Path(), boot.append).command_line(boot.machine.arch)
         assert len(line) <= LONGEST_COMMAND_LINE, boot.name

@@ -336,6 +336,8 @@ pub struct Registry<L: List> {
     vacant: u32,
     nodes: usize,
     masks: Masks,
+    /// Whether threads are confined, or are just about to be put back as they are not any more.
+    noise_counts: bool,
     /// Where threads may run that no preference has a say for.
     common: KVec<usize>,
     generation: u32,
@@ -421,6 +423,7 @@ impl<L: List> Registry<L> {
             vacant: 0,
             nodes,
             masks: Masks::new(words)?,
+            noise_counts: false,
             common: no_cpus(words)?,
             generation: 0,
             everyone: 0,
@@ -469,11 +472,6 @@ impl<L: List> Registry<L> {
     /// Whether the group `at` has a mask that was given to [`Registry::prefer()`].
     fn has_mask(&self, at: usize) -> bool {
         at > self.nodes + 1
-    }
-
-    /// Whether the group `at` has a preference that counts now.
-    fn has_preference(&self, at: usize) -> bool {
-        at > 0 && (self.masks.is_confined || !self.is_noise(at))
     }
 
     /// Registers `thread`, which is not registered, with the preference for the CPUs of `node`, or
@@ -532,7 +530,8 @@ impl<L: List> Registry<L> {
     }
 
     /// Has `thread`, unless it has a preference or is not registered, prefer the CPUs for kernel
-    /// noise, which `with` sets. That counts while threads are confined.
+    /// noise, which `with` sets. That counts while threads are confined, and has them go back to
+    /// these CPUs when they are not any more.
     pub fn prefer_noise(&mut self, thread: L::Thread, with: impl FnOnce(&mut [usize])) {
         let at = self.nodes + 1;
 
@@ -553,7 +552,10 @@ impl<L: List> Registry<L> {
     /// Lets `with` set the masks, and begins a generation in which all threads are evaluated, as
     /// others may have moved some of them.
     pub fn change(&mut self, with: impl FnOnce(&mut Masks)) {
+        let was_confined = self.masks.is_confined;
+
         with(&mut self.masks);
+        self.noise_counts = was_confined || self.masks.is_confined;
         self.begin(true);
         self.everyone = self.generation;
         self.recheck_all();
@@ -648,7 +650,7 @@ impl<L: List> Registry<L> {
 
     /// Brings the group `at` up to date, so that threads of it that have to be evaluated are due.
     fn refresh(&mut self, at: usize) {
-        let (is_node, has_preference) = (self.is_node(at), self.has_preference(at));
+        let (is_node, counts) = (self.is_node(at), self.noise_counts || !self.is_noise(at));
         let Some(group) = self.groups.get_mut(at) else {
             return;
         };
@@ -657,7 +659,7 @@ impl<L: List> Registry<L> {
         }
 
         let masks = &self.masks;
-        let preferred = match has_preference {
+        let preferred = match counts {
             true => &*group.preferred,
             false => &[],
         };
@@ -921,7 +923,7 @@ impl<L: List> Registry<L> {
             return (Outcome::AsAsked, false);
         };
         let (allowed, usable) = (&*group.allowed, &*self.masks.usable);
-        let has_preference = self.has_preference(at);
+        let has_preference = at > 0 && !self.is_noise(at);
         // Threads that have none are left to their cpuset.
         let is_ours = has_preference || wishes.cpuset.is_none();
         let user = wishes.user.unwrap_or(allowed);
