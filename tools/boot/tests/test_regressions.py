@@ -204,10 +204,11 @@ if NOHZ_ISOLATES:
     )
 RCU_BOOT = _boot("nohz_full=2-7 kthread_cpus=0-3", *RCU)
 # Without the option the preference is there, but it does not count.
+FREE = "0-1" if NOHZ_ISOLATES else "0-7"
 RCU_WRITTEN = (
-    Row(f"read={CPUS}/nohz_full", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-7"}),
+    Row(f"read={CPUS}/nohz_full", 0, {"rcu_preempt": "0-1", "oom_reaper": FREE}),
     *RCU[1:],
-    Row("kcpus=all", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-7"}),
+    Row("kcpus=all", 0, {"rcu_preempt": "0-1", "oom_reaper": FREE}),
     Row("affinity=rcu_preempt:5", 0, {"rcu_preempt": "5"}),
     Row("offline=6"),
     Row("online=6", 0, {"rcu_preempt": "5"}),
