@@ -35,14 +35,14 @@ use core::{
 use super::{
     policy::CpuSet,
     registry::{
-    List,
-    Outcome,
-    Prealloc,
-    Refusal,
-    Registry,
-    Request,
-    Thread,
-    Wishes, //
+        List,
+        Outcome,
+        Prealloc,
+        Refusal,
+        Registry,
+        Request,
+        Thread,
+        Wishes, //
     },
 };
 
@@ -361,8 +361,12 @@ pub unsafe extern "C" fn kthread_registry_prefer_noise(
     // SAFETY: The caller promises that it is valid.
     let member = unsafe { Member::new(affinity) };
 
-    // SAFETY: The caller promises that it is valid for reading.
-    locked(|registry, _| registry.prefer_noise(member, |to| unsafe { drop(copied(to, mask)) }));
+    locked(|registry, _| {
+        registry.prefer_noise(member, |to| {
+            // SAFETY: The caller promises that it is valid for reading.
+            unsafe { copied(to, mask) };
+        })
+    });
 }
 
 /// Whether the registry takes the CPU `cpu` for one that may run managed kthreads. Any context.

@@ -167,10 +167,8 @@ static int move_unplaced(struct task_struct *task)
 	narrow(&cpus, &level);
 	if (cpumask_equal(&cpus, &task->cpus_mask))
 		return 0;
+	/* If it has chosen meanwhile, this leaves it alone. */
 	ret = set_cpus_allowed_nowait(task, &cpus);
-	/* It has chosen meanwhile, maybe none of these. */
-	if (!ret && READ_ONCE(task->user_cpus_ptr))
-		ret = set_cpus_allowed_nowait(task, &all);
 	return ret == -EAGAIN ? ret : !ret;
 }
 
