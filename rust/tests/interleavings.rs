@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard};
 
-use kthread_cpus_core::registry::{List, Outcome, Prealloc, Registry, Request, Thread, Wishes};
+use kthread_cpus_core::registry::{List, Outcome, Registry, Request, Thread, Wishes};
 use loom::sync::{Mutex, MutexGuard};
 use loom::thread;
 
@@ -476,10 +476,7 @@ impl World {
     }
 
     fn exit(&self, number: usize) {
-        let mut freed = Prealloc::empty();
-
-        self.registry()
-            .unregister(self.tasks[number].member, &mut freed);
+        self.registry().unregister(self.tasks[number].member);
     }
 
     /// Asserts that everyone is where the specification says.

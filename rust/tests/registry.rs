@@ -9,7 +9,6 @@
 use core::cell::Cell;
 
 use allocation_counter::{measure, AllocationInfo};
-use kthread_cpus_core::prelude::{KVec, GFP_KERNEL};
 use kthread_cpus_core::registry::{
     List, Outcome, Prealloc, Refusal, Registry, Request, Thread, Wishes,
 };
@@ -33,13 +32,6 @@ fn words(set: Set) -> [usize; WORDS] {
 
 fn set(words: &[usize]) -> Set {
     words[0] as Set | (words[1] as Set) << 64
-}
-
-fn mask(set: Set) -> KVec<usize> {
-    let mut mask = KVec::from_elem(0, WORDS, GFP_KERNEL).expect("there is memory");
-
-    mask.copy_from_slice(&words(set));
-    mask
 }
 
 /// What the registry is made to believe is a thread.
@@ -716,8 +708,7 @@ impl World {
     }
 
     fn unregister(&mut self, thread: usize) {
-        self.registry
-            .unregister(self.threads[thread], &mut Prealloc::empty());
+        self.registry.unregister(self.threads[thread]);
         assert_eq!(self.threads[thread].group(), 0);
         assert!(self.threads[thread].0.links.get().is_none());
         self.known[thread] = None;
@@ -726,9 +717,8 @@ impl World {
     /// Gives a thread the preference for `set`, and puts it there.
     fn prefer(&mut self, thread: usize, set: Set, update: bool) -> Result<(), Refusal> {
         let handle = self.threads[thread];
-        let (result, _) = until_room(set, |prealloc| {
-            self.registry.prefer(handle, prealloc, update)
-        });
+        let (result, _) =
+            until_room(|prealloc| self.registry.prefer(handle, &words(set), prealloc, update));
 
         if let (Ok(()), Some(known)) = (result, &mut self.known[thread]) {
             known.preference = Preference::Mask(set);
@@ -995,10 +985,9 @@ impl World {
 
 /// Calls `with` until there is room, at most twice.
 fn until_room(
-    set: Set,
     mut with: impl FnMut(&mut Prealloc<Ring>) -> Result<(), Refusal>,
 ) -> (Result<(), Refusal>, bool) {
-    let mut prealloc = Prealloc::new(mask(set));
+    let mut prealloc = Prealloc::empty();
 
     match with(&mut prealloc) {
         Err(Refusal::Short) => {
@@ -1326,14 +1315,16 @@ fn nothing_is_allocated_or_freed_under_the_lock() {
 
             assert_eq!(balance(|| registry.register(handle, None)), (0, 0));
             for (count, set) in masks.into_iter().enumerate() {
-                let mut prealloc = Prealloc::new(mask(set));
+                let mut prealloc = Prealloc::empty();
                 let mut done = Err(Refusal::Short);
 
                 while done == Err(Refusal::Short) {
-                    prealloc.fill().expect("there is memory");
                     let none = balance(|| {
-                        done = registry.prefer(handle, &mut prealloc, count > 0);
+                        done = registry.prefer(handle, &words(set), &mut prealloc, count > 0);
                     });
+                    if done == Err(Refusal::Short) {
+                        prealloc.fill().expect("there is memory");
+                    }
                     assert_eq!(none, (0, 0), "for preference {count} of thread {thread}");
                 }
                 assert_eq!(done, Ok(()));
@@ -1361,9 +1352,7 @@ fn nothing_is_allocated_or_freed_under_the_lock() {
             assert_eq!(none, (0, 0));
         }
         for handle in &world.threads {
-            let mut freed = Prealloc::empty();
-
-            let none = balance(|| registry.unregister(*handle, &mut freed));
+            let none = balance(|| registry.unregister(*handle));
             assert_eq!(none, (0, 0));
         }
     };
@@ -1385,9 +1374,10 @@ fn memory_follows_the_groups() {
             let mut grown = 0;
 
             world.registry.register(world.threads[thread], None);
-            let mut prealloc = Prealloc::new(mask(set));
+            let mut prealloc = Prealloc::empty();
             let handle = world.threads[thread];
-            while world.registry.prefer(handle, &mut prealloc, false) == Err(Refusal::Short) {
+            let set = words(set);
+            while world.registry.prefer(handle, &set, &mut prealloc, false) == Err(Refusal::Short) {
                 grown += balance(|| prealloc.fill().expect("there is memory")).0;
             }
             most = most.max(grown);
@@ -1414,14 +1404,14 @@ fn what_was_unregistered_leaves_room() {
             let handle = world.threads[thread];
 
             world.registry.register(handle, None);
-            let (result, short) = until_room(1 << (first + thread), |prealloc| {
-                world.registry.prefer(handle, prealloc, false)
-            });
+            let set = words(1 << (first + thread));
+            let (result, short) =
+                until_room(|prealloc| world.registry.prefer(handle, &set, prealloc, false));
             assert_eq!(result, Ok(()));
             was_short |= short;
         }
         for handle in &world.threads {
-            world.registry.unregister(*handle, &mut Prealloc::empty());
+            world.registry.unregister(*handle);
         }
         was_short
     };

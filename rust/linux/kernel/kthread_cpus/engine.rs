@@ -286,8 +286,7 @@ pub unsafe extern "C" fn kthread_registry_add(
     .unwrap_or(false)
 }
 
-/// Unregisters a kthread, if it is registered: it exits or is bound. Any context that may free
-/// memory.
+/// Unregisters a kthread, if it is registered: it exits or is bound. Any context.
 ///
 /// # Safety
 ///
@@ -296,10 +295,8 @@ pub unsafe extern "C" fn kthread_registry_add(
 pub unsafe extern "C" fn kthread_registry_remove(affinity: *mut bindings::kthread_affinity) {
     // SAFETY: The caller promises that it is valid.
     let member = unsafe { Member::new(affinity) };
-    // Freed when the lock was dropped.
-    let mut freed = Prealloc::empty();
 
-    locked(|registry, _| registry.unregister(member, &mut freed));
+    locked(|registry, _| registry.unregister(member));
 }
 
 /// Gives a kthread the preference `mask`, or if `update` another preference than it has. May sleep.
@@ -324,16 +321,17 @@ pub unsafe extern "C" fn kthread_registry_prefer(
     from_result(|| {
         // SAFETY: The caller promises that it is valid.
         let member = unsafe { Member::new(NonNull::new(affinity).ok_or(EINVAL)?.as_ptr()) };
-        let mut preferred = KVec::from_elem(0, length(), GFP_KERNEL)?;
-
-        // SAFETY: The caller promises that it is valid for reading.
-        unsafe { copied(&mut preferred, mask) };
-        CpuSet::retain(&mut *preferred, possible);
-
-        let mut prealloc = Prealloc::new(preferred);
+        let mut prealloc = Prealloc::empty();
 
         loop {
-            match locked(|registry, _| registry.prefer(member, &mut prealloc, update)) {
+            let prefer = |registry: &mut Registry<Ring>, copies: &mut Copies| {
+                // SAFETY: The caller promises that it is valid for reading.
+                unsafe { copied(&mut copies.asked, mask) };
+                CpuSet::retain(&mut *copies.asked, possible);
+                registry.prefer(member, &copies.asked, &mut prealloc, update)
+            };
+
+            match locked(prefer) {
                 Some(Ok(())) => return Ok(0),
                 Some(Err(Refusal::Short)) => prealloc.fill()?,
                 Some(Err(Refusal::Taken)) => return Err(EBUSY),

@@ -379,11 +379,11 @@ impl<'a> Machine<'a> {
 
     /// Gives `fake` a preference, or another one.
     fn prefer(&mut self, fake: &'a Fake<'a>, mask: usize) -> Result<Result<(), Refusal>> {
-        let mut prealloc = Prealloc::new(KVec::from_elem(mask, 1, GFP_KERNEL)?);
+        let mut prealloc = Prealloc::empty();
 
         loop {
-            let done = match self.registry.prefer(fake, &mut prealloc, false) {
-                Err(Refusal::Taken) => self.registry.prefer(fake, &mut prealloc, true),
+            let done = match self.registry.prefer(fake, &[mask], &mut prealloc, false) {
+                Err(Refusal::Taken) => self.registry.prefer(fake, &[mask], &mut prealloc, true),
                 done => done,
             };
 
@@ -567,7 +567,7 @@ mod tests {
                 0 | 1 if fake.group() == 0 => {
                     machine.register(fake, Some(mask % 3).filter(|node| *node < 2));
                 }
-                0 => machine.registry.unregister(fake, &mut Prealloc::empty()),
+                0 => machine.registry.unregister(fake),
                 2 | 3 => {
                     let done = machine.prefer(fake, mask)?;
 

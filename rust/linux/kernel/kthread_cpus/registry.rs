@@ -8,7 +8,7 @@
 //! whoever sets the mask of a thread lends what the scheduler and the cpuset have, see [`Wishes`].
 //!
 //! This is safe Rust over made-up threads as well as over the kernel's, without locks. Only
-//! [`Registry::new()`] and [`Prealloc`] allocate, which are for before a lock is taken.
+//! [`Registry::new()`] and [`Prealloc::fill()`] allocate, which are for before a lock is taken.
 //! A call takes a bounded time, apart from what depends on the words of a mask and, where a
 //! preference is looked up, on the number of groups.
 //!
@@ -120,8 +120,8 @@ pub enum Outcome {
 
 /// The threads with one preference.
 struct Group<L> {
-    /// The CPUs that its threads prefer; without words if they prefer none, or if the group waits
-    /// for a mask.
+    /// The CPUs that its threads prefer; none, or without words, if they prefer none, or if the
+    /// group waits for a mask.
     preferred: KVec<usize>,
     /// Where its threads may run, as of `generation`.
     allowed: KVec<usize>,
@@ -165,38 +165,30 @@ impl<L: List> Group<L> {
     }
 }
 
-/// What a call takes where the registry grows, and gives back where it shrinks.
+/// What a call takes where the registry grows.
 ///
-/// It is made before a lock is taken, and freed with what is left in it after the lock was dropped.
+/// It is filled before a lock is taken, and freed with what is left in it after the lock was
+/// dropped.
 pub struct Prealloc<L> {
-    mask: Option<KVec<usize>>,
+    preferred: Option<KVec<usize>>,
     allowed: Option<KVec<usize>>,
     groups: Option<KVVec<Group<L>>>,
     order: Option<KVVec<u32>>,
-    /// The mask of a group that has no threads any more.
-    freed: Option<KVec<usize>>,
-    /// For how many groups there must be room, if there was none.
+    /// How long masks are, and for how many groups there must be room, if there was none.
+    words: usize,
     short: usize,
 }
 
 impl<L: List> Prealloc<L> {
-    /// Nothing, for calls that only give back. Allocates nothing.
+    /// Nothing, which is enough as a rule. Allocates nothing.
     pub const fn empty() -> Self {
         Self {
-            mask: None,
+            preferred: None,
             allowed: None,
             groups: None,
             order: None,
-            freed: None,
+            words: 0,
             short: 0,
-        }
-    }
-
-    /// What [`Registry::prefer()`] needs for the preference `mask`, as a rule. Allocates nothing.
-    pub fn new(mask: KVec<usize>) -> Self {
-        Self {
-            mask: Some(mask),
-            ..Self::empty()
         }
     }
 
@@ -205,7 +197,8 @@ impl<L: List> Prealloc<L> {
         // With some more, so that the registry is not copied for every group.
         let grown = self.short + self.short / 4 + 8;
 
-        self.allowed = Some(no_cpus(self.mask.as_ref().map_or(0, |mask| mask.len()))?);
+        self.preferred = Some(no_cpus(self.words)?);
+        self.allowed = Some(no_cpus(self.words)?);
         if self.short > 0 {
             self.groups = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
             self.order = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
@@ -486,17 +479,15 @@ impl<L: List> Registry<L> {
     }
 
     /// Forgets `thread`, if it is registered. What it may run on stays as it is.
-    ///
-    /// Puts what is to be freed into `freed`.
-    pub fn unregister(&mut self, thread: L::Thread, freed: &mut Prealloc<L>) {
+    pub fn unregister(&mut self, thread: L::Thread) {
         if thread.group() != 0 {
-            self.part(thread, freed);
+            self.part(thread);
             thread.set_group(0);
         }
     }
 
-    /// Gives `thread` the mask of `prealloc` as its preference. If `update`, it must have one
-    /// already, and otherwise none but that for a node.
+    /// Gives `thread` the mask `wanted` as its preference. If `update`, it must have one already,
+    /// and otherwise none but that for a node.
     ///
     /// # Errors
     ///
@@ -504,6 +495,7 @@ impl<L: List> Registry<L> {
     pub fn prefer(
         &mut self,
         thread: L::Thread,
+        wanted: &[usize],
         prealloc: &mut Prealloc<L>,
         update: bool,
     ) -> Result<(), Refusal> {
@@ -516,14 +508,13 @@ impl<L: List> Registry<L> {
             _ => {}
         }
 
-        let wanted = prealloc.mask.as_deref().unwrap_or_default();
         let group = match place_of(&self.groups, &self.order, wanted) {
             Ok(place) => self.order.get(place).copied().unwrap_or_default(),
-            Err(place) => self.open(place, prealloc)?,
+            Err(place) => self.open(place, wanted, prealloc)?,
         };
 
         if group != thread.group() {
-            self.part(thread, prealloc);
+            self.part(thread);
             self.join(thread, group);
         }
         Ok(())
@@ -649,14 +640,20 @@ impl<L: List> Registry<L> {
     }
 
     /// Brings the group `at` up to date, so that threads of it that have to be evaluated are due.
+    #[inline]
     fn refresh(&mut self, at: usize) {
+        let group = self.groups.get(at);
+
+        if group.is_some_and(|group| group.generation != self.generation) {
+            self.refresh_stale(at);
+        }
+    }
+
+    fn refresh_stale(&mut self, at: usize) {
         let (is_node, counts) = (self.is_node(at), self.noise_counts || !self.is_noise(at));
         let Some(group) = self.groups.get_mut(at) else {
             return;
         };
-        if group.generation == self.generation {
-            return;
-        }
 
         let masks = &self.masks;
         let preferred = match counts {
@@ -668,14 +665,17 @@ impl<L: List> Registry<L> {
         if moved {
             core::mem::swap(&mut self.scratch, &mut group.allowed);
         }
-        for preferred in [preferred, &[]] {
-            masks.best(&mut self.scratch, preferred);
-            if !group.allowed.is_subset(&self.scratch) {
-                unite(&mut self.better, &self.scratch);
+        // Each of these has all CPUs of the one before.
+        for level in 0..3 {
+            match level {
+                0 => masks.best(&mut self.scratch, preferred),
+                1 => masks.best(&mut self.scratch, &[]),
+                _ => self.scratch.assign(&masks.housekeeping),
             }
-        }
-        if !group.allowed.is_subset(&masks.housekeeping) {
-            unite(&mut self.better, &masks.housekeeping);
+            if group.allowed.is_subset(&self.scratch) {
+                break;
+            }
+            unite(&mut self.better, &self.scratch);
         }
         if moved || Self::is_before(group.generation, self.everyone) {
             group.due.append(&mut group.settled);
@@ -926,11 +926,11 @@ impl<L: List> Registry<L> {
         let has_preference = at > 0 && !self.is_noise(at);
         // Threads that have none are left to their cpuset.
         let is_ours = has_preference || wishes.cpuset.is_none();
-        let user = wishes.user.unwrap_or(allowed);
+        let user = wishes.user.filter(|user| user.intersects(allowed));
 
         // Where it belongs, and where it is to come back to.
         result.assign(allowed);
-        if user.intersects(allowed) {
+        if let Some(user) = user {
             result.retain(user);
         }
         let (outcome, lost) = match request {
@@ -955,7 +955,7 @@ impl<L: List> Registry<L> {
                 if wishes.is_forgotten
                     && wishes.user.is_some()
                     && asked.intersects(usable)
-                    && !meet(asked, user, usable) =>
+                    && !meet(asked, wishes.user.unwrap_or(allowed), usable) =>
             {
                 unite(&mut self.awaited, result);
                 result.assign(asked);
@@ -996,36 +996,45 @@ impl<L: List> Registry<L> {
     ///
     /// The thread remembers it until it is in another: it is 0 only for who is not registered, as
     /// that is asked without the lock.
-    fn part(&mut self, thread: L::Thread, freed: &mut Prealloc<L>) {
+    fn part(&mut self, thread: L::Thread) {
         let at = Self::index(thread);
 
         self.unlink(thread);
         let unused = self.groups.get(at).filter(|group| group.is_unused());
-        let place = unused.map(|group| place_of(&self.groups, &self.order, &group.preferred));
-        let (true, Some(Ok(place))) = (self.has_mask(at), place) else {
+        let (true, Some(group)) = (self.has_mask(at), unused) else {
+            return;
+        };
+        let Ok(place) = place_of(&self.groups, &self.order, &group.preferred) else {
             return;
         };
 
         let _ = self.order.remove(place);
         if let Some(group) = self.groups.get_mut(at) {
-            freed.freed = Some(core::mem::take(&mut group.preferred));
+            group.preferred.fill(0);
             group.vacant = self.vacant;
             self.vacant = thread.group();
         }
     }
 
-    /// Opens a group for the mask of `prealloc`, which belongs at `place` in the order.
-    fn open(&mut self, place: usize, prealloc: &mut Prealloc<L>) -> Result<u32, Refusal> {
+    /// Opens a group for the mask `wanted`, which belongs at `place` in the order.
+    fn open(
+        &mut self,
+        place: usize,
+        wanted: &[usize],
+        prealloc: &mut Prealloc<L>,
+    ) -> Result<u32, Refusal> {
         let has_room = extend(&mut self.order, &mut prealloc.order)
             && (self.vacant != 0 || extend(&mut self.groups, &mut prealloc.groups));
 
         if !has_room || (self.vacant == 0 && prealloc.allowed.is_none()) {
+            prealloc.words = self.common.len();
             prealloc.short = if has_room { 0 } else { self.groups.len() + 1 };
             return Err(Refusal::Short);
         }
         if self.vacant == 0 {
+            let preferred = prealloc.preferred.take().unwrap_or_default();
             let allowed = prealloc.allowed.take().unwrap_or_default();
-            let group = Group::new(KVec::new(), allowed, self.generation);
+            let group = Group::new(preferred, allowed, self.generation);
 
             // There is room for it, here as well as below.
             let _ = self.groups.push_within_capacity(group);
@@ -1035,7 +1044,7 @@ impl<L: List> Registry<L> {
         let number = self.vacant;
         if let Some(group) = self.groups.get_mut((number as usize).wrapping_sub(1)) {
             self.vacant = core::mem::take(&mut group.vacant);
-            group.preferred = prealloc.mask.take().unwrap_or_default();
+            group.preferred.assign(wanted);
         }
         self.outdate((number as usize).wrapping_sub(1));
         let _ = self.order.insert_within_capacity(place, number);
