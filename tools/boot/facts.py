@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from vm import NOHZ_ISOLATES
+
 PREFIX = "@kc "
 FORMAT_VERSION = "1"
 
@@ -222,7 +224,12 @@ class Snapshot:
     @property
     def housekeeping(self) -> CpuSet:
         """H: the possible CPUs that are not isolated."""
-        return self.possible - self.masks.get("isolated", frozenset())
+        none: CpuSet = frozenset()
+        left = self.possible - self.masks.get("isolated", none)
+        if not NOHZ_ISOLATES:
+            return left
+        left -= self.masks.get("partitions", none)
+        return left - self.masks.get("nohz_full", none) or left
 
     @property
     def managed(self) -> list[Thread]:

@@ -154,6 +154,7 @@ function snapshot(    i, base) {
 	mask("online", base "online")
 	mask("isolated", base "isolated")
 	mask("nohz_full", base "nohz_full")
+	mask("partitions", "/sys/fs/cgroup/cpuset.cpus.isolated")
 	mask("kthread_cpus", base "kthread_cpus")
 	hexmask("irqdefault", "/proc/irq/default_smp_affinity")
 	base = "/sys/devices/virtual/workqueue/"

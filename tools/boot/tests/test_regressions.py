@@ -18,7 +18,7 @@ from facts import COMPLAINT, Facts, Step, format_cpus, parse_cpus, parse_mask
 from scenarios import Boot
 from sequences import LONGEST_COMMAND_LINE, Sequence
 from test_insight import EVENT, TRACE
-from vm import BOOT_TIMEOUT, Guest
+from vm import BOOT_TIMEOUT, NOHZ_ISOLATES, Guest
 
 if TYPE_CHECKING:
     from conftest import Boots
@@ -192,12 +192,23 @@ RCU = (
     Row("kcpus=4-5", 0, {"rcu_preempt": "4-5", "oom_reaper": "4-5"}),
     Row("kcpus=0-3", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-3"}),
 )
+if NOHZ_ISOLATES:
+    # As all kthreads, and these CPUs alone can't be had.
+    RCU = (
+        Row(
+            "read=/sys/devices/system/cpu/nohz_full", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-1"}
+        ),
+        Row("kcpus=1-4", 0, {"rcu_preempt": "1", "oom_reaper": "1"}),
+        Row("kcpus=4-5", EINVAL, {"rcu_preempt": "1", "oom_reaper": "1"}),
+        Row("kcpus=0-3", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-1"}),
+    )
 RCU_BOOT = _boot("nohz_full=2-7 kthread_cpus=0-3", *RCU)
 # Without the option the preference is there, but it does not count.
+FREE = "0-1" if NOHZ_ISOLATES else "0-7"
 RCU_WRITTEN = (
-    Row(f"read={CPUS}/nohz_full", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-7"}),
+    Row(f"read={CPUS}/nohz_full", 0, {"rcu_preempt": "0-1", "oom_reaper": FREE}),
     *RCU[1:],
-    Row("kcpus=all", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-7"}),
+    Row("kcpus=all", 0, {"rcu_preempt": "0-1", "oom_reaper": FREE}),
     Row("affinity=rcu_preempt:5", 0, {"rcu_preempt": "5"}),
     Row("offline=6"),
     Row("online=6", 0, {"rcu_preempt": "5"}),

@@ -45,7 +45,7 @@ bool kthread_affinity_read_masks(struct cpumask *confined,
 	cpumask_copy(possible, cpu_possible_mask);
 	guard(rcu)();
 	cpumask_copy(confined, kthread_cpus_mask(KTHREAD_CPUS_KTHREAD));
-	cpumask_copy(housekeeping, housekeeping_cpumask(HK_TYPE_DOMAIN));
+	cpumask_copy(housekeeping, housekeeping_cpumask(HK_TYPE_KTHREAD));
 
 	return kthread_cpus_confines(KTHREAD_CPUS_KTHREAD);
 }
@@ -141,7 +141,7 @@ void kthread_affinity_start(void)
 	const unsigned int group = READ_ONCE(kthread_affinity_of(current)->group);
 
 	if (current->flags & PF_NO_SETAFFINITY || group > 1 + nr_node_ids ||
-	    (group == 1 && !housekeeping_enabled(HK_TYPE_DOMAIN)) ||
+	    (group == 1 && !housekeeping_enabled(HK_TYPE_KTHREAD)) ||
 	    kthread_cpus_confines(KTHREAD_CPUS_KTHREAD))
 		return;
 	kthread_reset_cpus_allowed(current, KTHREAD_AFFINITY_CREATED, true);
