@@ -221,8 +221,8 @@ pub(super) unsafe fn words<'a>(mask: *const bindings::cpumask) -> Option<&'a [us
     (!mask.is_null()).then(|| unsafe { core::slice::from_raw_parts(mask.cast(), length()) })
 }
 
-/// Copies to `to` what is at `mask`, unless that is NULL. If it changes meanwhile, each word has some
-/// value that it had.
+/// Copies to `to` what is at `mask`, unless that is NULL. If it changes meanwhile, each word has
+/// some value that it had.
 ///
 /// # Safety
 ///

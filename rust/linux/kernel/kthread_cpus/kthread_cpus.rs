@@ -60,8 +60,8 @@ const _: () = {
 /// # Safety
 ///
 /// * `allowed` must be valid for writing, and nobody else may access it during the call.
-/// * `preferred` must be NULL or valid for reading, and the others must be valid for reading. None of
-///   them may change during the call.
+/// * `preferred` must be NULL or valid for reading, and the others must be valid for reading. None
+///   of them may change during the call.
 #[export]
 pub unsafe extern "C" fn kthread_cpus_effective(
     allowed: *mut bindings::cpumask,
