@@ -991,7 +991,7 @@ fn until_room(
 
     match with(&mut prealloc) {
         Err(Refusal::Short) => {
-            prealloc.fill().expect("there is memory");
+            prealloc.fill(WORDS).expect("there is memory");
             (with(&mut prealloc), true)
         }
         result => (result, false),
@@ -1323,7 +1323,7 @@ fn nothing_is_allocated_or_freed_under_the_lock() {
                         done = registry.prefer(handle, &words(set), &mut prealloc, count > 0);
                     });
                     if done == Err(Refusal::Short) {
-                        prealloc.fill().expect("there is memory");
+                        prealloc.fill(WORDS).expect("there is memory");
                     }
                     assert_eq!(none, (0, 0), "for preference {count} of thread {thread}");
                 }
@@ -1378,7 +1378,7 @@ fn memory_follows_the_groups() {
             let handle = world.threads[thread];
             let set = words(set);
             while world.registry.prefer(handle, &set, &mut prealloc, false) == Err(Refusal::Short) {
-                grown += balance(|| prealloc.fill().expect("there is memory")).0;
+                grown += balance(|| prealloc.fill(WORDS).expect("there is memory")).0;
             }
             most = most.max(grown);
             total += grown;

@@ -2,7 +2,7 @@
 """Changes K at random in a guest with all the checkers, and judges what came of it.
 
 Each boot makes some of the changes, with random numbers of its own, while CPUs, partitions,
-the mask of the workqueues and threads change as well (guest/steps/main.c, "torture"). Exit
+the mask of the workqueues and threads change as well (guest/steps/torture.c, "torture"). Exit
 status: 0 all is as the rules say, 1 it is not, otherwise as vm.py.
 """
 

@@ -333,7 +333,7 @@ pub unsafe extern "C" fn kthread_registry_prefer(
 
             match locked(prefer) {
                 Some(Ok(())) => return Ok(0),
-                Some(Err(Refusal::Short)) => prealloc.fill()?,
+                Some(Err(Refusal::Short)) => prealloc.fill(length())?,
                 Some(Err(Refusal::Taken)) => return Err(EBUSY),
                 None | Some(Err(Refusal::Unsuited)) => return Err(EINVAL),
             }

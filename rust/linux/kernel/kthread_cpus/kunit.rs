@@ -388,7 +388,7 @@ impl<'a> Machine<'a> {
             };
 
             match done {
-                Err(Refusal::Short) => prealloc.fill()?,
+                Err(Refusal::Short) => prealloc.fill(1)?,
                 Err(refusal) => return Ok(Err(refusal)),
                 Ok(()) => break,
             }

@@ -174,8 +174,7 @@ pub struct Prealloc<L> {
     allowed: Option<KVec<usize>>,
     groups: Option<KVVec<Group<L>>>,
     order: Option<KVVec<u32>>,
-    /// How long masks are, and for how many groups there must be room, if there was none.
-    words: usize,
+    /// For how many groups there must be room, if there was none.
     short: usize,
 }
 
@@ -187,18 +186,18 @@ impl<L: List> Prealloc<L> {
             allowed: None,
             groups: None,
             order: None,
-            words: 0,
             short: 0,
         }
     }
 
-    /// Gets what the call that returned [`Refusal::Short`] was short of. May sleep.
-    pub fn fill(&mut self) -> Result<(), AllocError> {
+    /// Gets what the call that returned [`Refusal::Short`] was short of, with masks of `words`
+    /// words, as those of the registry. May sleep.
+    pub fn fill(&mut self, words: usize) -> Result<(), AllocError> {
         // With some more, so that the registry is not copied for every group.
         let grown = self.short + self.short / 4 + 8;
 
-        self.preferred = Some(no_cpus(self.words)?);
-        self.allowed = Some(no_cpus(self.words)?);
+        self.preferred = Some(no_cpus(words)?);
+        self.allowed = Some(no_cpus(words)?);
         if self.short > 0 {
             self.groups = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
             self.order = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
@@ -301,7 +300,8 @@ impl Masks {
 /// All managed kthreads.
 ///
 /// Group 1 is that of the threads without a preference, the next ones are those of the nodes, then
-/// comes that of the threads that prefer the CPUs for kernel noise, and all others have a mask.
+/// comes that of the threads that prefer the CPUs for kernel noise, and all others have a mask. A
+/// group that has no threads any more keeps its memory for the next mask.
 ///
 /// # Changes
 ///
@@ -953,9 +953,8 @@ impl<L: List> Registry<L> {
             // The scheduler would have it go by what mainline has forgotten.
             Request::Set(asked)
                 if wishes.is_forgotten
-                    && wishes.user.is_some()
                     && asked.intersects(usable)
-                    && !meet(asked, wishes.user.unwrap_or(allowed), usable) =>
+                    && wishes.user.is_some_and(|user| !meet(asked, user, usable)) =>
             {
                 unite(&mut self.awaited, result);
                 result.assign(asked);
@@ -1027,7 +1026,6 @@ impl<L: List> Registry<L> {
             && (self.vacant != 0 || extend(&mut self.groups, &mut prealloc.groups));
 
         if !has_room || (self.vacant == 0 && prealloc.allowed.is_none()) {
-            prealloc.words = self.common.len();
             prealloc.short = if has_room { 0 } else { self.groups.len() + 1 };
             return Err(Refusal::Short);
         }
