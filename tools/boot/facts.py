@@ -433,13 +433,15 @@ def parse(output: str) -> Facts:
     """
     facts = Facts()
     count = 0
-    ended = False
+    ended = restarts = False
     for raw in output.replace("\r", "").split("\n"):
         if not raw.startswith(PREFIX):
             if PREFIX in raw:
                 raise FactsError(f"a fact and a message share a line: {raw!r}")
-            if raw.strip():
+            if raw.strip() and not restarts:
                 facts.log.append(LogLine(_untimed(raw)))
+            # The CPUs stop then without hotplug, and who still runs may complain about it.
+            restarts = restarts or (ended and _untimed(raw) == RESTART)
             continue
         if ended:
             raise FactsError(f"a fact after the end: {raw!r}")
@@ -619,6 +621,7 @@ def _take_trace(facts: Facts, word: str, values: Mapping[str, str]) -> None:
 
 # Judging -------------------------------------------------------------------------
 
+RESTART = "reboot: Restarting system"
 COMPLAINT = re.compile(
     r"WARNING: |\bBUG\b|\bOops\b|sleeping function|suspicious RCU|possible recursive locking"
     r"|possible circular locking|inconsistent lock state|Invalid wait context"

@@ -396,6 +396,7 @@ def torture(changes: int, rounds: int, seed: int) -> Sequence:
         before=KCLOAD_MODULE,
         preferences=KCLOAD,
         nodes=KCLOAD_NODES,
+        machine=Machine(threads=2),
         trace=False,
         # An emulated machine with all the checkers is slow.
         timeout=600.0 + 4 * changes * rounds,

@@ -33,7 +33,7 @@ def boot(args: argparse.Namespace, append: str, name: str, timeout: float) -> vm
     """Boots the guest."""
     guest = vm.Guest(args.kernel, args.initrd, append)
     log = vm.LOGS / f"torture-{args.config}-{name}.log"
-    return vm.boot(guest, Machine(), log, accel=args.accel, timeout=timeout)
+    return vm.boot(guest, Machine(threads=2), log, accel=args.accel, timeout=timeout)
 
 
 def said(facts: Facts) -> tuple[set[races.Race], set[str]]:

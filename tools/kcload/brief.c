@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * kcbrief: a module that has kernel threads of each kind, a kthread worker and
- * a workqueue while it is loaded, to be loaded and removed while all else changes.
+ * kcbrief: a module that has kernel threads of each kind, a kthread worker, a workqueue
+ * and an interrupt with a thread while it is loaded, to be loaded and removed while all
+ * else changes.
  * All of their code is in the module: what runs it later than its end is an oops.
  *
  *	insmod kcbrief.ko [fail=1]	with fail, loading ends with ENOMEM after all
@@ -12,6 +13,8 @@
 
 #include <linux/cpumask.h>
 #include <linux/err.h>
+#include <linux/interrupt.h>
+#include <linux/irq.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
@@ -34,6 +37,47 @@ static void work_for_worker(struct kthread_work *work) { }
 static DECLARE_WORK(work, work_once);
 static DEFINE_KTHREAD_WORK(worker_work, work_for_worker);
 
+static int irq = -1;
+static bool requested;
+
+static irqreturn_t handle(int number, void *data) { return IRQ_WAKE_THREAD; }
+static irqreturn_t handle_in_thread(int number, void *data) { return IRQ_HANDLED; }
+
+static int set_affinity(struct irq_data *data, const struct cpumask *mask, bool force)
+{
+	const unsigned int cpu = cpumask_any_and(mask, cpu_online_mask);
+
+	if (cpu >= nr_cpu_ids)
+		return -EINVAL;
+	irq_data_update_effective_affinity(data, cpumask_of(cpu));
+	return IRQ_SET_MASK_OK;
+}
+
+static void nothing(struct irq_data *data) { }
+
+/* An interrupt controller that no device is behind. */
+static struct irq_chip chip = {
+	.name = "kcbrief",
+	.irq_mask = nothing,
+	.irq_unmask = nothing,
+	.irq_set_affinity = set_affinity,
+};
+
+static int add_interrupt(void)
+{
+	int ret;
+
+	irq = irq_alloc_desc(NUMA_NO_NODE);
+	if (irq < 0)
+		return irq;
+	irq_set_chip_and_handler(irq, &chip, handle_simple_irq);
+	ret = request_threaded_irq(irq, handle, handle_in_thread, 0, "kcbrief", &irq);
+	if (ret)
+		return ret;
+	requested = true;
+	return generic_handle_irq_safe(irq);
+}
+
 static int run(void *data)
 {
 	for (;;) {
@@ -50,6 +94,10 @@ static void stop(void)
 {
 	unsigned int i;
 
+	if (requested)
+		free_irq(irq, &irq);
+	if (irq >= 0)
+		irq_free_desc(irq);
 	for (i = 0; i < THREADS; i++)
 		if (!IS_ERR_OR_NULL(threads[i]))
 			kthread_stop(threads[i]);
@@ -89,6 +137,9 @@ static int __init start(void)
 		return -ENOMEM;
 	kthread_queue_work(worker, &worker_work);
 	queue_work(queue, &work);
+	ret = add_interrupt();
+	if (ret)
+		return ret;
 	return fail ? -ENOMEM : 0;
 }
 

@@ -511,7 +511,8 @@ static int cmd_delay(char *args)
 	delayed_on = true;
 	for (i = 0; i < DELAYED_MAX; i++) {
 		INIT_DELAYED_WORK(&delayed[i], delayed_run);
-		schedule_delayed_work(&delayed[i], DELAY + i);
+		/* At the same time: a CPU keeps its timers if the next one is a tick away. */
+		schedule_delayed_work(&delayed[i], DELAY);
 	}
 	return 0;
 }

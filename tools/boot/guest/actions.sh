@@ -486,16 +486,19 @@ do_timers() {
 	for event in timer_start timer_expire_entry hrtimer_start hrtimer_expire_entry; do
 		echo 1 >$instance/events/timer/$event/enable
 	done
-	taskset "$(printf '%x' $((1 << $1)))" sh -c 'while :; do :; done' &
+	rm -f /run/busy
+	taskset "$(printf '%x' $((1 << $1)))" sh -c ': >/run/busy; while :; do :; done' &
 	loop=$!
+	while [ ! -e /run/busy ] && kill -0 $loop; do usleep 10000; done
 	# What it was before does not count.
 	sleep 1
 	taskset 1 sh -c 'echo delay >/proc/kcwork'
 	echo >$instance/trace
+	# Long naps: what a new process leaves to RCU has the tick go on for a while.
 	# shellcheck disable=SC2016 # It is that shell's.
 	taskset 1 sh -c 'tries=0
-		while [ $tries -lt 100 ]; do
-			usleep 30000
+		while [ $tries -lt 10 ]; do
+			usleep 300000
 			tries=$((tries + 1))
 		done'
 	echo 0 >$instance/tracing_on

@@ -45,6 +45,7 @@ class Boots:
         default_factory=lambda: ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1))
     )
     made: dict[Boot, Future[Facts]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def image(self, config: str, arch: str = vm.ARCH) -> Path:
         """The kernel of a configuration."""
@@ -82,6 +83,7 @@ class Boots:
         guest = vm.Guest(image, self.archive(boot), boot.append)
         log = vm.LOGS / "boot" / f"{boot.name}.log"
         console = vm.boot(guest, boot.machine, log, accel=self.accel, timeout=boot.timeout)
+        self.seconds[boot.name] = console.seconds
         try:
             return parse(console.text)
         except FactsError as error:
@@ -170,6 +172,18 @@ def _make(guest: str, configs: list[str]) -> None:
         )
         if made.returncode:
             pytest.exit(f"{' '.join(command)} failed: {made.stderr.strip()}", returncode=3)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which boots have taken long: a run takes as long as they do."""
+    boots = terminalreporter.config.stash.get(BOOTS, None)
+    if boots is None or not boots.seconds:
+        return
+    longest = sorted(boots.seconds.items(), key=lambda entry: entry[1], reverse=True)
+    total = sum(boots.seconds.values())
+    terminalreporter.write_line(f"{len(longest)} boots, {total:.0f} s; the longest:")
+    for name, seconds in longest[:15]:
+        terminalreporter.write_line(f"  {seconds:.0f} s {name}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

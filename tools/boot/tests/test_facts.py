@@ -307,6 +307,13 @@ def test_new_complaints() -> None:
     assert facts.new_complaints(old, new) == []
 
 
+def test_complaints_of_a_restart() -> None:
+    """What is said while the CPUs stop for good is no complaint, but only then."""
+    lines = ["reboot: Restarting system", "@kc begin version=1 kernel=7.3.4", "WARNING: at one"]
+    lines += ["@kc end count=1", "WARNING: at two", *lines[:1], "WARNING: at three"]
+    assert parse("\n".join(lines)).complaints() == ["WARNING: at one", "WARNING: at two"]
+
+
 def test_steps() -> None:
     """Each step has all kernel threads, although only what has changed is told."""
     lines = [

@@ -125,9 +125,14 @@ def changed(facts: Facts) -> list[str]:
         for file in FILES
         if (lines := facts.outputs[file])[: len(lines) // 2] != lines[len(lines) // 2 :]
     ]
-    for name in ("masks", "workqueues", "irq_default"):
-        before, now = getattr(first, name), getattr(last, name)
-        if before != now:
+    # The file of what partitions have isolated is there once cpuset has been mounted.
+    unmounted = {"partitions": first.masks["isolated"]} if "partitions" in last.masks else {}
+    for name, before in (
+        ("masks", unmounted | first.masks),
+        ("workqueues", first.workqueues),
+        ("irq_default", first.irq_default),
+    ):
+        if before != (now := getattr(last, name)):
             found.append(f"{name}: {before} became {now}")
     allowed = {thread.pid: thread.allowed for thread in first.threads}
     # The thread of an interrupt is where that fires, which any hotplug may change.

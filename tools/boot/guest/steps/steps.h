@@ -152,7 +152,7 @@ int wait_for_children(void);
 struct shared {
 	volatile bool stopping;
 	unsigned int hotplug, partitions, workqueues, work, kthreads, bound, parked, stopped,
-		placed, hogs, helpers, modules;
+		placed, hogs, helpers, modules, smt, suspends;
 };
 extern struct shared *shared;
 

@@ -31,29 +31,76 @@ static cpus_t random_cpus(void)
 	return (((cpus_t)below(1u << 16) << 16) ^ below(1u << 24)) & possible;
 }
 
+#define SMT CPUS "/smt/control"
+#define PM_TEST "/sys/power/pm_test"
+#define MEM_SLEEP "/sys/power/mem_sleep"
+#define PM_TEST_DELAY "/sys/module/suspend/parameters/pm_test_delay"
+
+/* All second threads of cores go or come at once. */
+static int torture_smt(void)
+{
+	const int error = write_file(SMT, below(2) ? "off" : "on");
+
+	shared->smt += !error;
+	return error == EBUSY ? 0 : error;
+}
+
+/* Not all machines and kernels; to idle does not take CPUs offline. */
+static bool can_suspend(void)
+{
+	char text[64];
+
+	return !access(PM_TEST, F_OK) && read_file(MEM_SLEEP, text, sizeof(text)) &&
+	       strstr(text, "deep");
+}
+
+/* All CPUs but the first go at once, and come back. Who can't be frozen prevents it. */
+static int torture_suspend(void)
+{
+	const int error = write_file("/sys/power/state", "mem");
+
+	shared->suspends += !error;
+	return error == EBUSY ? 0 : error;
+}
+
 /* CPUs go and come; the first one stays. */
 static int torture_hotplug(unsigned int value)
 {
 	const int count = __builtin_popcountll(possible);
+	const bool smt = !write_file(SMT, "on"), suspends = can_suspend();
 	int cpu, error = 0;
 	unsigned int on;
 
 	seed(value, 1);
-	while (!shared->stopping) {
+	if (suspends) {
+		error = write_file(PM_TEST, "processors");
+		error = error ?: write_file(PM_TEST_DELAY, "0");
+	}
+	while (!error && !shared->stopping) {
 		/* While a CPU moves, nothing else can. */
 		usleep(below(40000));
+		if (smt && !below(16)) {
+			error = torture_smt();
+			continue;
+		}
+		if (suspends && !below(32)) {
+			error = torture_suspend();
+			continue;
+		}
 		cpu = 1 + below(count - 1);
 		on = below(2);
 		/* Only what it is not already. */
 		if ((read_cpus(CPUS "/online") >> cpu & 1) == on)
 			continue;
 		error = switch_cpu(cpu, on);
-		/* A busy moment is no error. */
-		if (error && error != EBUSY)
+		/* Neither is a busy moment an error, nor a second thread while SMT is off. */
+		if (error && error != EBUSY && error != EPERM)
 			break;
 		shared->hotplug += !error;
 		error = 0;
 	}
+	if (smt)
+		error = error ?: write_file(SMT, "on");
 	for (cpu = 1; cpu < count; cpu++)
 		error = error ?: switch_cpu(cpu, true);
 	return error;
@@ -319,10 +366,11 @@ static void tell_torture(void)
 
 	snprintf(result + length, sizeof(result) - length,
 		 " hotplug=%u partitions=%u workqueues=%u work=%u kthreads=%u bound=%u parked=%u"
-		 " stopped=%u placed=%u hogs=%u helpers=%u modules=%u",
+		 " stopped=%u placed=%u hogs=%u helpers=%u modules=%u smt=%u suspends=%u",
 		 shared->hotplug, shared->partitions, shared->workqueues, shared->work,
 		 shared->kthreads, shared->bound, shared->parked, shared->stopped,
-		 shared->placed, shared->hogs, shared->helpers, shared->modules);
+		 shared->placed, shared->hogs, shared->helpers, shared->modules, shared->smt,
+		 shared->suspends);
 	memset(shared, 0, sizeof(*shared));
 }
 
@@ -334,6 +382,12 @@ int step_torture(const char *arg)
 
 	if (!colon)
 		die("torture=%s: not CHANGES:SEED", arg);
+	/*
+	 * The unpatched kernel may hang for good: its hotplug waits under a lock for who
+	 * sleeps with migration disabled. There, only where all is afterwards is of use.
+	 */
+	if (access(CPUS "/kthread_cpus", F_OK))
+		return ENOENT;
 	value = atoi(colon + 1);
 	possible = read_cpus(CPUS "/possible");
 	look_at_threads();
