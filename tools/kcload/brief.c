@@ -67,7 +67,8 @@ static int add_interrupt(void)
 {
 	int ret;
 
-	irq = irq_alloc_desc(NUMA_NO_NODE);
+	/* Without an owner: it would keep the module from being removed. */
+	irq = __irq_alloc_descs(-1, 0, 1, NUMA_NO_NODE, NULL, NULL);
 	if (irq < 0)
 		return irq;
 	irq_set_chip_and_handler(irq, &chip, handle_simple_irq);

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The kernel's selftests in the guest: that of the series, and others.
-
-The others say the same on a kernel with the option as on one without. inotify is left out
-of test_cpuset_prs.sh (its program wait_inotify is not in the guest): it gives a process
-that has just been started 10 ms, which an emulated guest may not keep.
+"""The kernel's selftests in the guest: that of the series, and one of CPU hotplug, which says
+the same on a kernel with the option as on one without. That of cpusets: long_selftests.py.
 """
 
 from __future__ import annotations
@@ -18,10 +15,10 @@ from scenarios import Boot
 from vm import UNPATCHED, Machine
 
 if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
     from conftest import Boots
 
 ON_OFF = "selftest:cpu-on-off-test.sh,selftest:cpu-on-off-test.sh~-a"
-PARTITIONS = "selftest:test_cpuset_prs.sh"
 # Not init: the tests themselves run where they do without the option.
 OPTION = "kthread_cpus=kthread,wq,umh,irq,2-3"
 
@@ -37,11 +34,10 @@ def _boot(config: str, words: str, actions: str, machine: Machine = MACHINE) -> 
     return Boot(config, machine, append, guest="selftests", timeout=TIMEOUT)
 
 
-# The longest boots of all go first.
-PAIRS = [
-    pytest.param(_boot("on", OPTION, actions), _boot(UNPATCHED, "", actions), id=name)
-    for name, actions in (("test_cpuset_prs", PARTITIONS), ("cpu-on-off-test", ON_OFF))
-]
+def with_and_without(name: str, actions: str) -> ParameterSet:
+    """Returns the boots that test_same_results() compares."""
+    boots = _boot("on", OPTION, actions), _boot(UNPATCHED, "", actions)
+    return pytest.param(*boots, id=name)
 
 
 OWN = "kthread_cpus_test"
@@ -107,7 +103,7 @@ def results(facts: Facts) -> list[str]:
     return found + [f"{arg}: exit status {status}" for _, arg, status in facts.actions]
 
 
-@pytest.mark.parametrize(("patched", "reference"), PAIRS)
+@pytest.mark.parametrize(("patched", "reference"), [with_and_without("cpu-on-off-test", ON_OFF)])
 def test_same_results(patched: Boot, reference: Boot, boots: Boots) -> None:
     """Every case passes, fails or is skipped as it is without the option."""
     facts, plain = boots.facts(patched), boots.facts(reference)

@@ -36,11 +36,13 @@ static cpus_t random_cpus(void)
 #define MEM_SLEEP "/sys/power/mem_sleep"
 #define PM_TEST_DELAY "/sys/module/suspend/parameters/pm_test_delay"
 
-/* All second threads of cores go or come at once. */
+/* All second threads of cores go at once, and come back. */
 static int torture_smt(void)
 {
-	const int error = write_file(SMT, below(2) ? "off" : "on");
+	int error = write_file(SMT, "off");
 
+	usleep(below(40000));
+	error = error ?: write_file(SMT, "on");
 	shared->smt += !error;
 	return error == EBUSY ? 0 : error;
 }
