@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static void die(const char *format, ...)
+static __attribute__((noreturn)) void die(const char *format, ...)
 {
 	va_list args;
 
