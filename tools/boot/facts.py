@@ -145,7 +145,8 @@ class Thread:
     @property
     def managed(self) -> bool:
         """Whether it is a managed kthread: one that the flag "kthread" is about."""
-        return self.kthread and not self.bound
+        # Before 7.0, only the series sets the flag of those that follow an interrupt.
+        return self.kthread and not self.bound and not (NOHZ_ISOLATES and self.irq is not None)
 
     @property
     def rescuer(self) -> bool:
