@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from facts import CpuSet, Facts, Irq, Snapshot, Thread, format_cpus, parse_cpus, warnings
 from scenarios import OFFSET, Scenario
-from vm import ARCHES
+from vm import ARCHES, NOHZ_ISOLATES
 
 # What the kernel itself gives to init.
 CLEAN_ENV = {"HOME": "/", "TERM": "linux"}
@@ -197,7 +197,11 @@ def workqueues(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
         before = {t.name: t.allowed for t in plain.last.threads if t.rescuer}
         for thread in snapshot.threads:
             expected = before.get(thread.name, thread.allowed)
-            if thread.resting_rescuer and thread.allowed != expected:
+            right = {expected}
+            if NOHZ_ISOLATES:
+                # There it depends on whether it has had to help since boot.
+                right |= {snapshot.possible, snapshot.workqueues or expected}
+            if thread.resting_rescuer and thread.allowed not in right:
                 yield f"{_placed(thread)}, and {format_cpus(expected)} without"
         return
     further = parse_cpus(scenario.workqueues) if scenario.workqueues else snapshot.possible

@@ -636,7 +636,7 @@ COMPLAINT = re.compile(
 ERROR_LEVEL = 3
 # Except what comes of a host that gives an emulated guest its time in pieces.
 TIMING = re.compile(
-    r"^(tsc|clocksource|hpet|mtrr|sched_clock): |Fast TSC|Unstable clock"
+    r"^(tsc|clocksource|hpet|mtrr|sched_clock): |Fast TSC|Unstable clock|CE: hpet increased"
     r"|^APIC (timer|calibration|frequency)"
     r"|lapic is not functional|high resolution mode|perf: interrupt took"
     r"|keep using the local clock|trace_clock=local|on the kernel command line"
