@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from facts import CpuSet, Facts, Irq, Snapshot, Thread, format_cpus, parse_cpus, warnings
 from scenarios import OFFSET, Scenario
-from vm import ARCHES, NOHZ_ISOLATES
+from vm import ARCHES, BEFORE_7_0
 
 # What the kernel itself gives to init.
 CLEAN_ENV = {"HOME": "/", "TERM": "linux"}
@@ -198,7 +198,7 @@ def workqueues(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
         for thread in snapshot.threads:
             expected = before.get(thread.name, thread.allowed)
             right = {expected}
-            if NOHZ_ISOLATES:
+            if BEFORE_7_0:
                 # There it depends on whether it has had to help since boot.
                 right |= {snapshot.possible, snapshot.workqueues or expected}
             if thread.resting_rescuer and thread.allowed not in right:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from vm import NOHZ_ISOLATES
+from vm import BEFORE_7_0
 
 PREFIX = "@kc "
 FORMAT_VERSION = "1"
@@ -146,7 +146,7 @@ class Thread:
     def managed(self) -> bool:
         """Whether it is a managed kthread: one that the flag "kthread" is about."""
         # Before 7.0, only the series sets the flag of those that follow an interrupt.
-        return self.kthread and not self.bound and not (NOHZ_ISOLATES and self.irq is not None)
+        return self.kthread and not self.bound and not (BEFORE_7_0 and self.irq is not None)
 
     @property
     def rescuer(self) -> bool:
@@ -227,7 +227,7 @@ class Snapshot:
         """H: the possible CPUs that are not isolated."""
         none: CpuSet = frozenset()
         left = self.possible - self.masks.get("isolated", none)
-        if not NOHZ_ISOLATES:
+        if not BEFORE_7_0:
             return left
         left -= self.masks.get("partitions", none)
         return left - self.masks.get("nohz_full", none) or left
@@ -434,15 +434,16 @@ def parse(output: str) -> Facts:
     """
     facts = Facts()
     count = 0
-    ended = restarts = False
+    ended = False
     for raw in output.replace("\r", "").split("\n"):
         if not raw.startswith(PREFIX):
             if PREFIX in raw:
                 raise FactsError(f"a fact and a message share a line: {raw!r}")
-            if raw.strip() and not restarts:
+            if raw.strip():
                 facts.log.append(LogLine(_untimed(raw)))
             # The CPUs stop then without hotplug, and who still runs may complain about it.
-            restarts = restarts or (ended and _untimed(raw) == RESTART)
+            if ended and _untimed(raw) == RESTART:
+                break
             continue
         if ended:
             raise FactsError(f"a fact after the end: {raw!r}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from facts import FLAGS
-from vm import BOOT_TIMEOUT, NOHZ_ISOLATES, UNPATCHED, Machine
+from vm import BEFORE_7_0, BOOT_TIMEOUT, UNPATCHED, Machine
 
 # What the guest does by default, and what it does when it is to be seen at work.
 AT_WORK = "kcguest.do=umh,irqs,work,facts"
@@ -204,8 +204,8 @@ CONTRADICTIONS = [
     Scenario(
         "nohz-full-takes-boot-cpu",
         "nohz_full=2-7 kthread_cpus=5-6",
-        None if NOHZ_ISOLATES else "5-6",
-        warning=("5-6", "0-1") if NOHZ_ISOLATES else None,
+        None if BEFORE_7_0 else "5-6",
+        warning=("5-6", "0-1") if BEFORE_7_0 else None,
         at_work=True,
     ),
     Scenario(

@@ -373,6 +373,10 @@ JUGGLED = Sequence(
 )
 
 
+# SMT goes and comes there, too.
+TORTURED = Machine(threads=2)
+
+
 def torture(changes: int, rounds: int, seed: int) -> Sequence:
     """Changes K at random, that often in every round, on the kernel with the checkers."""
     kept = (f"work=keep~{kind}~1" for kind in ("unbound", "ordered", "reclaim", "sysfs"))
@@ -396,7 +400,7 @@ def torture(changes: int, rounds: int, seed: int) -> Sequence:
         before=KCLOAD_MODULE,
         preferences=KCLOAD,
         nodes=KCLOAD_NODES,
-        machine=Machine(threads=2),
+        machine=TORTURED,
         trace=False,
         # An emulated machine with all the checkers is slow.
         timeout=600.0 + 4 * changes * rounds,

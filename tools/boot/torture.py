@@ -20,8 +20,7 @@ import races
 import vm
 from facts import Facts, FactsError, LogLine, complaints, parse
 from moves import surprises
-from sequences import torture
-from vm import Machine
+from sequences import TORTURED, torture
 
 # One boot, the least worth one when time is short, and one look at all threads.
 CHANGES_PER_BOOT = 2000
@@ -33,7 +32,7 @@ def boot(args: argparse.Namespace, append: str, name: str, timeout: float) -> vm
     """Boots the guest."""
     guest = vm.Guest(args.kernel, args.initrd, append)
     log = vm.LOGS / f"torture-{args.config}-{name}.log"
-    return vm.boot(guest, Machine(threads=2), log, accel=args.accel, timeout=timeout)
+    return vm.boot(guest, TORTURED, log, accel=args.accel, timeout=timeout)
 
 
 def said(facts: Facts) -> tuple[set[races.Race], set[str]]:

@@ -36,9 +36,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Our scripts say which machine and which kernel they are called for (scripts/lib.sh).
 ARCH = os.environ.get("KC_ARCH") or "x86_64"
 BUILD = Path(os.environ.get("KC_BUILD") or ROOT / "build")
-# Before 7.0, nohz_full= keeps kernel threads off its CPUs as well, and sysfs lists only
-# those as isolated that isolcpus= names.
-NOHZ_ISOLATES = int(os.environ.get("KC_BASE", "").split(".")[0] or 7) < 7
+# Before 7.0, nohz_full= keeps kernel threads off its CPUs as well, sysfs lists only those as
+# isolated that isolcpus= names, and cpusets, interrupts and rescuers place their threads otherwise.
+BEFORE_7_0 = int(os.environ.get("KC_BASE", "").split(".")[0] or 7) < 7
 LOGS = BUILD / "logs"
 # The unpatched kernel, which scripts/differential and scripts/bench make in a tree of their own.
 UNPATCHED = "unpatched"

@@ -53,13 +53,9 @@ static int set_affinity(struct irq_data *data, const struct cpumask *mask, bool 
 	return IRQ_SET_MASK_OK;
 }
 
-static void nothing(struct irq_data *data) { }
-
 /* An interrupt controller that no device is behind. */
 static struct irq_chip chip = {
 	.name = "kcbrief",
-	.irq_mask = nothing,
-	.irq_unmask = nothing,
 	.irq_set_affinity = set_affinity,
 };
 

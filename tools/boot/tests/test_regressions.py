@@ -18,7 +18,7 @@ from facts import COMPLAINT, Facts, Step, format_cpus, parse_cpus, parse_mask
 from scenarios import Boot
 from sequences import LONGEST_COMMAND_LINE, Sequence
 from test_insight import EVENT, TRACE
-from vm import BOOT_TIMEOUT, NOHZ_ISOLATES, Guest
+from vm import BEFORE_7_0, BOOT_TIMEOUT, Guest
 
 if TYPE_CHECKING:
     from conftest import Boots
@@ -123,7 +123,7 @@ ABSENT = (
     Row(
         "kcpus=all",
         0,
-        {"oom_reaper": "0-7" if NOHZ_ISOLATES else "0-5", "kcload-fixed/0": "5"},
+        {"oom_reaper": "0-7" if BEFORE_7_0 else "0-5", "kcload-fixed/0": "5"},
         workqueues="6-7",
     ),
     Row(f"read={CLASSES}"),
@@ -198,7 +198,7 @@ RCU = (
     Row("kcpus=4-5", 0, {"rcu_preempt": "4-5", "oom_reaper": "4-5"}),
     Row("kcpus=0-3", 0, {"rcu_preempt": "0-1", "oom_reaper": "0-3"}),
 )
-if NOHZ_ISOLATES:
+if BEFORE_7_0:
     # As all kthreads, and these CPUs alone can't be had.
     RCU = (
         Row(
@@ -210,7 +210,7 @@ if NOHZ_ISOLATES:
     )
 RCU_BOOT = _boot("nohz_full=2-7 kthread_cpus=0-3", *RCU)
 # Without the option the preference is there, but it does not count.
-FREE = "0-1" if NOHZ_ISOLATES else "0-7"
+FREE = "0-1" if BEFORE_7_0 else "0-7"
 RCU_WRITTEN = (
     Row(f"read={CPUS}/nohz_full", 0, {"rcu_preempt": "0-1", "oom_reaper": FREE}),
     *RCU[1:],
@@ -251,7 +251,7 @@ def _switch(cpu: int, value: int, masks: dict[str, str] | None = None) -> Row:
 # There, cpusets move kthreads themselves, and wait for them: also on the unpatched kernel.
 WITH_PARTITION = (
     ()
-    if NOHZ_ISOLATES
+    if BEFORE_7_0
     else (
         Row("mkdir=@a"),
         Row("write=@a/cpuset.cpus:3"),
@@ -318,9 +318,7 @@ def test_thread_that_cannot_move(boot: Boot, boots: Boots) -> None:
     assert int(told["cpu"]) in (1, 2)
 
 
-PARTITIONED = [("0-7", "0-2,4-7", "housekeeping"), ("0-2,4-7", "0-7", "housekeeping")]
-if not WITH_PARTITION:
-    PARTITIONED = []
+PARTITIONED = (("0-7", "0-2,4-7", "housekeeping"), ("0-2,4-7", "0-7", "housekeeping"))
 
 
 @pytest.mark.parametrize("boot", [PINNED_BOOT], ids=["pinned"])
@@ -334,7 +332,7 @@ def test_each_change_is_told_once(boot: Boot, boots: Boots) -> None:
         if match["name"] == "kcload-pinned/1"
     ] == [
         ("3", "0-7", "kthread_cpus"),
-        *PARTITIONED,
+        *(PARTITIONED if WITH_PARTITION else ()),
         ("0-7", "1-2", "kthread_cpus"),
         ("1-2", "0-7", "offline"),
         ("0-7", "1-2", "online"),

@@ -25,7 +25,7 @@ OPTION = "kthread_cpus=kthread,wq,umh,irq,2-3"
 
 MACHINE = Machine()
 
-# 133 cases with a dozen processes and some naps each.
+# What long_selftests.py has takes: 133 cases with a dozen processes and some naps each.
 TIMEOUT = 900.0
 
 

@@ -41,10 +41,13 @@ static int torture_smt(void)
 {
 	int error = write_file(SMT, "off");
 
+	/* A busy moment is no error, and leaves it on. */
+	if (error == EBUSY)
+		return 0;
 	usleep(below(40000));
 	error = error ?: write_file(SMT, "on");
 	shared->smt += !error;
-	return error == EBUSY ? 0 : error;
+	return error;
 }
 
 /* Not all machines and kernels; to idle does not take CPUs offline. */
@@ -95,14 +98,12 @@ static int torture_hotplug(unsigned int value)
 		if ((read_cpus(CPUS "/online") >> cpu & 1) == on)
 			continue;
 		error = switch_cpu(cpu, on);
-		/* Neither is a busy moment an error, nor a second thread while SMT is off. */
-		if (error && error != EBUSY && error != EPERM)
+		/* A busy moment is no error. */
+		if (error && error != EBUSY)
 			break;
 		shared->hotplug += !error;
 		error = 0;
 	}
-	if (smt)
-		error = error ?: write_file(SMT, "on");
 	for (cpu = 1; cpu < count; cpu++)
 		error = error ?: switch_cpu(cpu, true);
 	return error;
