@@ -43,7 +43,7 @@ unsigned int kthread_cpus_obey(const char *value, unsigned int times,
 			       const struct cpumask *housekeeping);
 ssize_t kthread_cpus_print_classes(unsigned int classes, char *buffer, size_t size);
 void kthread_cpus_none_online(const char *value, const struct cpumask *cpus);
-void kthread_cpus_impossible(const char *value);
+void kthread_cpus_impossible(const char *value, const struct cpumask *cpus);
 
 #ifdef CONFIG_KTHREAD_CPUS
 

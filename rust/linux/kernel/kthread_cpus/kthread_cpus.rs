@@ -316,17 +316,29 @@ pub unsafe extern "C" fn kthread_cpus_none_online(
     );
 }
 
-/// Says in the log that the boot option is not obeyed, as the CPUs it names have turned out not to
-/// be possible after all.
+/// Says in the log that of the CPUs that the boot option names only `cpus` have stayed possible,
+/// and that it is not obeyed if there are none of these.
 ///
 /// # Safety
 ///
-/// `value` must be a valid C string.
+/// `value` must be a valid C string, and `cpus` valid for reading.
 #[export]
 #[link_section = ".init.text"]
-pub unsafe extern "C" fn kthread_cpus_impossible(value: *const c_char) {
+pub unsafe extern "C" fn kthread_cpus_impossible(
+    value: *const c_char,
+    cpus: *const bindings::cpumask,
+) {
     // SAFETY: The caller promises that it is a valid C string.
     let value = Value(unsafe { CStr::from_char_ptr(value) }.to_bytes(), 0);
+    // SAFETY: The caller promises that it is valid for reading.
+    let cpus = unsafe { words(cpus) }.unwrap_or_default();
 
-    pr_warn!("ignoring {value}: none of its CPUs is possible any more\n");
+    if cpus.empty() {
+        pr_warn!("ignoring {value}: none of its CPUs is possible any more\n");
+    } else {
+        pr_warn!(
+            "of {value}, only CPUs {} are possible any more\n",
+            format_args!("{}", Shown(cpus))
+        );
+    }
 }

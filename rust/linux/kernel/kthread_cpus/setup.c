@@ -82,23 +82,23 @@ void __init kthread_cpus_init(void)
 static int __init kthread_cpus_possible_init(void)
 {
 	struct cpumask *cpus = kthread_cpus_masks;
+	bool left;
 
 	if (cpumask_subset(cpus, cpu_possible_mask))
 		return 0;
-	if (cpumask_and(cpus, cpus, cpu_possible_mask)) {
-		kthread_cpus_levels_init(cpus);
-		kthread_affinity_change(KTHREAD_AFFINITY_CONFINED, 0);
-		return 0;
-	}
-
-	kthread_cpus_impossible(kthread_cpus_value);
-	cpumask_copy(cpus, cpu_possible_mask);
+	left = cpumask_and(cpus, cpus, cpu_possible_mask);
+	kthread_cpus_impossible(kthread_cpus_value, cpus);
 	if (kthread_cpus_confines(KTHREAD_CPUS_WQ)) {
 		guard(cpus_read_lock)();
-		WARN_ON(workqueue_update_kthread_cpus(cpu_none_mask));
+		WARN_ON(workqueue_update_kthread_cpus(cpus));
 	}
-	kthread_cpus_classes = 0;
-	kthread_cpus_boot_classes = 0;
+	if (left) {
+		kthread_cpus_levels_init(cpus);
+	} else {
+		cpumask_copy(cpus, cpu_possible_mask);
+		kthread_cpus_classes = 0;
+		kthread_cpus_boot_classes = 0;
+	}
 	kthread_affinity_change(KTHREAD_AFFINITY_CONFINED, 0);
 	return 0;
 }
