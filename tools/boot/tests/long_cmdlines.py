@@ -188,7 +188,69 @@ OTHERS = [
     Row("nosmt isolcpus=2-7", "2-7", machine=SIBLINGS),
 ]
 
-ROWS = [*ISOLCPUS, *NOHZ_FULL, *KTHREAD_CPUS, *WORDS, *OTHERS]
+# As people have them, for 8 CPUs: ../shared/cases/README.md. Of some, 7.3 makes something else
+# than is written there, see cmdlines.md.
+CASES = [
+    # What nohz_full= has said, isolcpus= may not say again, though it be the same.
+    Row(
+        "nohz_full=1-2,5-6 isolcpus=nohz,domain,managed_irq,1-2,5-6 rcu_nocbs=1-3,5-N "
+        "kthread_cpus=0,4 irqaffinity=3,7",
+        "",
+        "1-2,5-6",
+        "0,4",
+    ),
+    # Three kinds of CPUs: for the kernel, for interrupts and processes, isolated.
+    Row(
+        "isolcpus=nohz,domain,managed_irq,1-2,5-6 rcu_nocbs=1-3,5-N kthread_cpus=0,4 "
+        "irqaffinity=3,N",
+        "1-2,5-6",
+        "1-2,5-6",
+        "0,4",
+    ),
+    Row(
+        "nohz_full=1-3 rcu_nocbs=1-3 kthread_cpus=4-N irqaffinity=4-N "
+        "isolcpus=managed_irq,domain,1-3",
+        "1-3",
+        "1-3",
+        "4-7",
+    ),
+    Row(
+        "isolcpus=1-3,5-N rcu_nocbs=1-3,5-N kthread_cpus=0 irqaffinity=0",
+        "1-3,5-7",
+        "",
+        "0",
+    ),
+    # With the CPU that boots, and once more with fewer.
+    Row(
+        "isolcpus=managed_irq,domain,0,2,4,6 nohz_full=0,2,4,6 isolcpus=managed_irq,domain,0,2,4 "
+        "kthread_cpus=5,N",
+        "0,2,4,6",
+        "0,2,4,6",
+        "5,7",
+    ),
+    Row(
+        "nohz_full=6,7 kthread_cpus=6,7 isolcpus=managed_irq,domain,6,7",
+        "6-7",
+        "6-7",
+    ),
+    Row(
+        "isolcpus=managed_irq,2-N nohz_full=2-N rcu_nocbs=2-N kthread_cpus=0-1 irqaffinity=0-1",
+        "",
+        "2-7",
+        "0-1",
+    ),
+    Row("nohz_full=2-7 irqaffinity=0-1 isolcpus=managed_irq,2-7", "", "2-7"),
+    # The same without what an unpatched kernel does not know.
+    Row(
+        "nohz_full=1-2,5-6 isolcpus=nohz,domain,managed_irq,1-2,5-6 rcu_nocbs=1-3,5-7 "
+        "irqaffinity=3,7",
+        "",
+        "1-2,5-6",
+    ),
+    Row("nohz_full=1-3 isolcpus=managed_irq,domain,1-3 irqaffinity=4-7", "1-3", "1-3"),
+]
+
+ROWS = [*ISOLCPUS, *NOHZ_FULL, *KTHREAD_CPUS, *WORDS, *OTHERS, *CASES]
 
 
 def rows_of(kernel: str) -> list[Row]:

@@ -4,10 +4,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
-use clap_complete::Shell;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::{cause::document, threads::Class};
+use crate::threads::Class;
+
+/// The title of a page that has no other.
+pub const TITLE: &str = "Where the kernel's own work runs";
 
 /// What is said after the help of the whole program.
 const AFTER: &str = "\
@@ -217,7 +219,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub png: Option<PathBuf>,
     /// The title of the page.
-    #[arg(long, default_value = crate::report::TITLE)]
+    #[arg(long, default_value = TITLE)]
     pub title: String,
 }
 
@@ -336,29 +338,10 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Writes the man pages into `man1/` and the completions into `completions/` of a directory, and the
-/// table of causes.
-///
-/// # Errors
-///
-/// Those of the files.
-pub fn generate(args: &GenerateArgs) -> std::io::Result<()> {
-    let man = args.directory.join("man1");
-    let completions = args.directory.join("completions");
-    let mut command = Cli::command();
-
-    std::fs::create_dir_all(&man)?;
-    std::fs::create_dir_all(&completions)?;
-    std::fs::write(args.directory.join("causes.rst"), document::document())?;
-    clap_mangen::generate_to(command.clone(), &man)?;
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish] {
-        clap_complete::generate_to(shell, &mut command, "kthread-cpus", &completions)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

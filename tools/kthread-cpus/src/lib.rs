@@ -7,10 +7,12 @@ pub mod cause;
 pub mod check;
 pub mod cli;
 pub mod cmdline;
+pub mod contradiction;
 pub mod cpuset;
 pub mod error;
 pub mod events;
 pub mod format;
+pub mod generate;
 pub mod heatmap;
 pub mod list;
 pub mod machine;
@@ -20,6 +22,7 @@ pub mod output;
 pub mod persist;
 pub mod place;
 pub mod plan;
+pub mod planner;
 pub mod png;
 pub mod recording;
 pub mod report;
@@ -36,3 +39,6 @@ pub mod tracefs;
 pub mod ui;
 pub mod verify;
 pub mod watch;
+
+#[cfg(test)]
+mod modules;

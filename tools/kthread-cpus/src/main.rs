@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use kthread_cpus::{
     check,
-    cli::{self, Cli, Command},
-    error::{Error, Result},
-    list,
+    cli::{Cli, Command},
+    error::Result,
+    generate, list,
     machine::Root,
-    plan, report, set, watch,
+    planner, report, set, watch,
 };
 
 /// Runs a command, and returns the exit status.
@@ -24,11 +24,8 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Set(args) => set::run(&root, args),
         Command::Watch(args) => watch::run(&root, args).map(|()| 0),
         Command::Report(args) => report::run(&root, args).map(|()| 0),
-        Command::Plan(args) => plan::run(&root, args),
-        Command::Generate(args) => cli::generate(args).map(|()| 0).map_err(|error| {
-            let path = args.directory.display();
-            Error::new(format_args!("cannot write to {path}: {error}"))
-        }),
+        Command::Plan(args) => planner::run(&root, args),
+        Command::Generate(args) => generate::run(args).map(|()| 0),
     }
 }
 

@@ -1,31 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `kthread-cpus plan`: the boot options that go together, and why.
+//! Which boot options go together, and why.
 
-use std::{collections::HashMap, io::Write};
+use std::collections::HashMap;
 
 use serde::Serialize;
 
 use crate::{
-    cli::{Placement, PlanArgs, Print},
+    cli::Placement,
     cmdline,
+    contradiction::{boot_cpu_without_tick, contradiction, Contradiction},
     cpuset::{CpuSet, Named},
-    error::{Error, Result},
-    machine::{Machine, Root},
-    output::{self, Role, Style},
-    place::Place,
+    machine::Machine,
     topology::{Core, Topology},
-    verify,
 };
-
-/// Two things that cannot both be had.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Contradiction {
-    /// Its name, always the same for the same kind.
-    pub name: &'static str,
-    /// What it is, and what to do.
-    pub text: String,
-}
 
 /// A boot option.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,6 +37,15 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
+impl Plan {
+    /// Returns the options for the boot loader.
+    pub fn line(&self) -> String {
+        let options: Vec<_> = self.options.iter().map(|option| &*option.text).collect();
+
+        options.join(" ")
+    }
+}
+
 /// What to plan for.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -64,11 +61,6 @@ pub struct Wish {
     pub split_cores: bool,
     /// Whether the tick is to go on.
     pub keep_tick: bool,
-}
-
-/// Returns a contradiction.
-pub fn contradiction(name: &'static str, text: String) -> Contradiction {
-    Contradiction { name, text }
 }
 
 /// Returns the cores that are online, in the order in which they are taken: the boot CPU's first.
@@ -259,7 +251,7 @@ pub fn make(
         ));
     }
     if isolated.contains(machine.boot_cpu()) && !wish.keep_tick {
-        wrong.push(verify::boot_cpu_without_tick(
+        wrong.push(boot_cpu_without_tick(
             machine.boot_cpu(),
             "take it for housekeeping, or add --keep-tick",
         ));
@@ -332,6 +324,14 @@ fn remarks(
         ));
     }
     let boot = machine.boot_cpu();
+    let fast = housekeeping.and(&topology.fast);
+    let slow = isolated.and(&machine.online).minus(&topology.fast);
+    if !fast.is_empty() && !slow.is_empty() {
+        notes.push(format!(
+            "CPUs {fast}, for housekeeping, are of the fast cores, and of the isolated ones CPUs {slow} are \
+             of the slow: --housekeeping-cpus chooses others, but for CPU {boot}, which boots the machine"
+        ));
+    }
     let offline = machine.present.minus(&machine.online);
     if offline.contains(boot) {
         notes.push(format!(
@@ -379,45 +379,6 @@ fn at_hand(machine: &Machine) -> &CpuSet {
     }
 }
 
-/// Returns a sentence if what is to be read are the CPUs of a container.
-///
-/// lxcfs shows only the container's CPUs as online, and their directories only, where the kernel
-/// shows all that are there.
-fn containers_view(root: &Root, machine: &Machine) -> Option<String> {
-    let mounts = ["proc/self/mounts", "proc/mounts"];
-    let lxcfs = mounts
-        .iter()
-        .find_map(|name| root.read_optional(name))
-        .is_some_and(|table| {
-            let mut places = table.lines().map(|line| line.split(' ').take(3));
-            places.any(|mut fields| {
-                fields.next() == Some("lxcfs")
-                    && fields
-                        .next()
-                        .is_some_and(|place| place.starts_with("/sys/devices/system/cpu"))
-            })
-        });
-    let offline = machine.present.minus(&machine.online);
-    let shown: CpuSet = root
-        .numbered("sys/devices/system/cpu", "cpu")
-        .into_iter()
-        .collect();
-    // An offline CPU keeps its directory; and who puts the CPU offline that boots, and most of the
-    // others?
-    let cut = offline.contains(machine.boot_cpu())
-        && offline.len() > machine.online.len()
-        && !shown.is_empty()
-        && !shown.intersects(&offline);
-
-    (lxcfs || cut).then(|| {
-        format!(
-            "this is a container's view of a machine (CPUs {} of {}), about which a plan would be a \
-             fiction: run it on the host",
-            machine.online, machine.present
-        )
-    })
-}
-
 /// Returns the boot options.
 fn parameters(housekeeping: &CpuSet, isolated: &CpuSet, keep_tick: bool) -> Vec<BootParameter> {
     let parameter = |text: String, reason: &str| BootParameter {
@@ -454,128 +415,4 @@ fn parameters(housekeeping: &CpuSet, isolated: &CpuSet, keep_tick: bool) -> Vec<
          too",
     ));
     parameters
-}
-
-/// The JSON of `plan`.
-#[derive(Serialize)]
-struct Document<'a> {
-    version: u32,
-    status: &'static str,
-    #[serde(flatten)]
-    plan: Option<&'a Plan>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cmdline: Option<String>,
-    contradictions: &'a [Contradiction],
-}
-
-fn write_json(out: &mut dyn Write, plan: Option<&Plan>, wrong: &[Contradiction]) -> Result<()> {
-    let document = Document {
-        version: 1,
-        status: if wrong.is_empty() { "pass" } else { "fail" },
-        plan,
-        cmdline: plan.map(one_line),
-        contradictions: wrong,
-    };
-
-    serde_json::to_writer_pretty(&mut *out, &document)?;
-    Ok(writeln!(out)?)
-}
-
-/// Returns the options for the boot loader.
-fn one_line(plan: &Plan) -> String {
-    let options: Vec<_> = plan.options.iter().map(|option| &*option.text).collect();
-
-    options.join(" ")
-}
-
-fn write_text(out: &mut dyn Write, plan: &Plan, machine: &Machine, style: Style) -> Result<()> {
-    writeln!(
-        out,
-        "CPUs {} for the kernel's work, CPUs {} free of it, out of {}.",
-        plan.housekeeping, plan.isolated, machine.present
-    )?;
-    for note in &plan.notes {
-        writeln!(out, "  {note}")?;
-    }
-    writeln!(out)?;
-    for option in &plan.options {
-        writeln!(out, "{}", style.paint(Role::Heading, &option.text))?;
-        writeln!(out, "  {}", option.reason)?;
-    }
-    writeln!(
-        out,
-        "\nIn one line, for the boot loader:\n  {}",
-        one_line(plan)
-    )?;
-    writeln!(out, "After the next boot: kthread-cpus check")?;
-    Ok(())
-}
-
-/// Says what contradicts what, a line each.
-pub fn complain(wrong: &[Contradiction]) {
-    for Contradiction { name, text } in wrong {
-        eprintln!("kthread-cpus: {name}: {text}");
-    }
-}
-
-/// Runs the command, and returns its exit status.
-///
-/// # Errors
-///
-/// When a list is wrong or the output cannot be written.
-pub fn run(root: &Root, args: &PlanArgs) -> Result<u8> {
-    let machine = Machine::read(root);
-    let topology = Topology::read(root, &machine);
-
-    for warning in &machine.warnings {
-        eprintln!("kthread-cpus: warning: {warning}");
-    }
-    if args.verify {
-        return verify::run(&machine, &topology, args);
-    }
-    if let Some(sentence) = containers_view(root, &machine) {
-        return Err(Error::new(sentence));
-    }
-
-    let set = |text: &Option<String>| {
-        text.as_ref()
-            .map(|text| CpuSet::parse(text, machine.count()))
-            .transpose()
-    };
-    let wish = Wish {
-        count: args.housekeeping,
-        housekeeping: set(&args.housekeeping_cpus)?,
-        isolated: set(&args.isolate)?,
-        placement: args.placement,
-        split_cores: args.split_cores,
-        keep_tick: args.keep_tick,
-    };
-    let plan = match make(&machine, &topology, &wish) {
-        Ok(plan) => plan,
-        Err(wrong) => {
-            match args.json {
-                true => output::write_to(None, |out| write_json(out, None, &wrong))?,
-                false => complain(&wrong),
-            }
-            return Ok(1);
-        }
-    };
-    let place = Place {
-        plan: &plan,
-        machine: &machine,
-        root,
-    };
-    let printed = place.print(args.print);
-    output::write_to(None, |out| match (args.print, &printed) {
-        _ if args.json => write_json(out, Some(&plan), &[]),
-        (_, Some(printed)) => Ok(out.write_all(printed.text.as_bytes())?),
-        (Print::Cmdline, _) => Ok(writeln!(out, "{}", one_line(&plan))?),
-        (Print::Housekeeping, _) => Ok(writeln!(out, "{}", plan.housekeeping)?),
-        (Print::Isolated, _) => Ok(writeln!(out, "{}", plan.isolated)?),
-        _ => write_text(out, &plan, &machine, Style::of_stdout()),
-    })?;
-    for remark in printed.iter().flat_map(|printed| &printed.remarks) {
-        eprintln!("kthread-cpus: note: {remark}");
-    }
-    Ok(0)
 }

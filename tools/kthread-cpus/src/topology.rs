@@ -27,6 +27,9 @@ pub struct Core {
 pub struct Topology {
     /// The cores, by their first CPU.
     pub cores: Vec<Core>,
+    /// The CPUs of the fastest cores; empty where all are alike, or that is not known.
+    #[serde(default, skip_serializing_if = "CpuSet::is_empty")]
+    pub fast: CpuSet,
 }
 
 /// Returns the CPUs that share the largest cache with `cpu`.
@@ -43,6 +46,41 @@ fn last_cache(root: &Root, cpu: u32) -> Option<CpuSet> {
         .max()?;
 
     root.read_list(&format!("{directory}/index{}/shared_cpu_list", last.1))
+}
+
+/// Returns the CPUs of the fastest cores, if others of those `online` are slower.
+///
+/// Where the kernel knows what CPUs are able to, it says so; an x86 with two kinds of cores has a
+/// unit that counts events for each kind.
+fn fast(root: &Root, online: &CpuSet) -> CpuSet {
+    let capacity = |cpu: u32| {
+        let file = format!("sys/devices/system/cpu/cpu{cpu}/cpu_capacity");
+        let capacity: u64 = root.read_optional(&file)?.parse().ok()?;
+        Some((cpu, capacity))
+    };
+    let known: Vec<_> = online.iter().filter_map(capacity).collect();
+    let most = known.iter().map(|(_, capacity)| *capacity).max();
+    // Cores of one kind may differ a little, by what clock they can have.
+    let is_fast = |capacity: u64| most.is_some_and(|most| capacity >= most - most / 10);
+    let fast: CpuSet = match most {
+        Some(_) => known
+            .iter()
+            .filter(|(_, capacity)| is_fast(*capacity))
+            .map(|(cpu, _)| *cpu)
+            .collect(),
+        None => {
+            let of_unit = |unit: &str| root.read_list(&format!("sys/devices/{unit}/cpus"));
+            match (of_unit("cpu_core"), of_unit("cpu_atom")) {
+                (Some(fast), Some(_)) => fast.and(online),
+                _ => CpuSet::new(),
+            }
+        }
+    };
+
+    match online.is_subset(&fast) {
+        true => CpuSet::new(),
+        false => fast,
+    }
 }
 
 impl Topology {
@@ -77,7 +115,10 @@ impl Topology {
                 online,
             });
         }
-        Self { cores }
+        Self {
+            cores,
+            fast: fast(root, &machine.online),
+        }
     }
 
     /// Returns the number of hardware threads of the widest core.

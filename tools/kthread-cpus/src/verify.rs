@@ -10,11 +10,11 @@ use crate::{
     boot::{self, Ignored, Reading, Version},
     cli::PlanArgs,
     cmdline,
+    contradiction::{boot_cpu_without_tick, complain, contradiction, Contradiction},
     cpuset::{CpuSet, Named},
     error::Result,
     machine::{Machine, SYSFS},
     output::{self, Role, Style},
-    plan::{complain, contradiction, Contradiction},
     topology::Topology,
 };
 
@@ -64,16 +64,6 @@ pub fn verify(machine: &Machine, topology: &Topology, cmdline: &str, split_cores
         wrong,
         remarks,
     }
-}
-
-/// The boot CPU keeps the time, which needs a tick; `remedy` says what to do.
-pub fn boot_cpu_without_tick(boot: u32, remedy: &str) -> Contradiction {
-    contradiction(
-        "boot-cpu",
-        format!(
-            "CPU {boot} boots the machine and keeps the time, so that it cannot be in nohz_full=; {remedy}"
-        ),
-    )
 }
 
 /// White space in a list ends it: what follows is a word of its own, of which nobody takes notice.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::engine::{Key, Took};
+use super::tally::{Key, Took};
 
 /// What comes so soon after a disturbance is a part of it: between an interrupt and its softirqs
 /// nothing else ran.

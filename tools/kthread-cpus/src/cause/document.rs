@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    rows::{BOUND, PER_CPU, ROWS, STEERED, UNBOUND},
+    rows::{rows, BOUND, PER_CPU, STEERED, UNBOUND},
     table::Row,
     Kind,
 };
@@ -32,7 +32,7 @@ fn names(out: &mut String, row: &Row) {
 pub fn document() -> String {
     let mut out = String::from(
         ".. SPDX-License-Identifier: GPL-2.0\n\
-         .. Made from tools/kthread-cpus/src/cause/rows.rs by: kthread-cpus generate DIR\n\
+         .. Made from tools/kthread-cpus/src/cause/rows by: kthread-cpus generate DIR\n\
          \n\
          ===========================================================\n\
          What runs on CPUs that are not for it, why, and what helps\n\
@@ -61,7 +61,7 @@ pub fn document() -> String {
             "=".repeat(heading.len())
         );
         let first = (kind == Kind::Work).then_some(&UNBOUND);
-        let rows = ROWS.iter().filter(|row| row.kind == kind);
+        let rows = rows().filter(|row| row.kind == kind);
         for row in first.into_iter().chain(rows) {
             line(&mut out, row);
         }
@@ -87,7 +87,7 @@ fn line(out: &mut String, row: &Row) {
 
 fn line_of(out: &mut String, what: &str, row: &Row) {
     // The asterisk of a glob would begin emphasis.
-    let remedy = row.remedy(None, "LIST").replace('*', "\\*");
+    let remedy = row.remedy(None, "LIST", &[]).1.replace('*', "\\*");
 
     let _ = write!(out, "   * - {what}\n     - {}\n     - {remedy}\n", row.why);
 }

@@ -17,6 +17,7 @@ pub mod rows;
 pub mod settled;
 pub mod summary;
 pub mod table;
+pub mod tally;
 pub mod text;
 
 /// What kind of thing took a CPU.

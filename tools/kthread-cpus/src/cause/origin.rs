@@ -4,7 +4,8 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-use crate::{cause::engine::Key, events::Name};
+use super::tally::Key;
+use crate::events::Name;
 
 /// What somebody was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +20,19 @@ pub enum Context {
     Softirq,
 }
 
+/// By what sort of timer something came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Armed {
+    /// By none.
+    Not,
+    /// By one that may expire on another CPU than that which armed it.
+    Free,
+    /// By one that has to expire where it was to.
+    Pinned,
+    /// By one that was armed before anybody looked.
+    Unknown,
+}
+
 /// Who wanted something.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source {
@@ -30,6 +44,8 @@ pub struct Source {
     pub cpu: u32,
     /// What it was doing.
     pub context: Context,
+    /// Whether it is a timer that it armed, or came about by one.
+    pub armed: Armed,
     /// Its callers.
     pub stack: Option<Arc<[u64]>>,
 }

@@ -10,16 +10,17 @@ use std::{
 
 use crate::{
     cause::{
-        engine::{Engine, Key, Tally, Took},
+        engine::{is_bound, Engine},
         histogram::Histogram,
-        origin::{Context, Source},
+        origin::{Armed, Context, Source},
         settled::Settled,
-        table, Account, Cause, Disturbance, Kind, Noise, Origin, Part, Share,
+        table::{self, Wanted},
+        tally::{Key, Tally, Took},
+        Account, Cause, Disturbance, Kind, Noise, Origin, Part, Share,
     },
-    cpuset::{CpuSet, LIMIT},
+    cpuset::{CpuSet, Named, LIMIT},
     events::{Decoder, Name},
     machine::Root,
-    recording::Thread,
     symbols::Symbols,
     threads::{self, family, Class},
 };
@@ -38,29 +39,16 @@ pub struct Words<'a> {
     pub symbols: &'a mut Symbols,
     /// Where they are looked up.
     pub root: &'a Root,
-    /// The kernel threads.
-    pub threads: &'a [Thread],
-    /// The CPUs for kernel threads, as a list.
-    pub list: String,
+    /// The name and the class of the kernel thread with an index.
+    pub thread: &'a dyn Fn(usize) -> Option<(&'a str, Class)>,
+    /// The CPUs for kernel threads.
+    pub list: &'a CpuSet,
     /// What the machine was booted with.
     pub settled: &'a Settled,
 }
 
 /// What tells a cause from others.
 type Label = (Kind, String, String);
-
-impl Key {
-    /// Returns the function that it calls.
-    fn function(&self) -> Option<u64> {
-        match *self {
-            Self::Work { function, .. }
-            | Self::Timer(function)
-            | Self::Call(function)
-            | Self::Nmi(function) => Some(function),
-            Self::Thread(_) | Self::Softirq(_) | Self::Irq(..) | Self::Vector(_) => None,
-        }
-    }
-}
 
 impl Words<'_> {
     fn word(&self, name: Name) -> String {
@@ -70,14 +58,9 @@ impl Words<'_> {
     /// Returns the thread with this index as it is called, those together of which there is one for
     /// each CPU.
     fn thread(&self, index: usize) -> (String, Class) {
-        match self.threads.get(index) {
-            Some(thread) => (
-                match thread.class {
-                    Class::PerCpu | Class::Workqueue => family(&thread.name),
-                    _ => thread.name.clone(),
-                },
-                thread.class,
-            ),
+        match (self.thread)(index) {
+            Some((name, class @ (Class::PerCpu | Class::Workqueue))) => (family(name), class),
+            Some((name, class)) => (name.to_owned(), class),
             None => (OTHERS.to_owned(), Class::Bound),
         }
     }
@@ -146,6 +129,23 @@ impl Words<'_> {
                 (table::of(kind, &name, &detail), None)
             }
         }
+    }
+
+    /// Returns where something was wanted, if that is known.
+    fn wanted(&self, kind: Kind, source: &Source) -> Option<Wanted> {
+        let inside = self.list.contains(source.cpu);
+        let who = self.decoder.names.word(source.who);
+        let by_work = who.starts_with("kworker/") && is_bound(who);
+        let by_itself = kind == Kind::Timer && matches!(source.context, Context::In(Key::Timer(_)));
+
+        Some(match source.armed {
+            Armed::Unknown => return None,
+            Armed::Free if inside => Wanted::ByTimer,
+            Armed::Pinned if inside || by_work => Wanted::ByName,
+            Armed::Not if inside => Wanted::ByName,
+            _ if by_work || by_itself => Wanted::Again,
+            _ => Wanted::Outside,
+        })
     }
 
     fn origin(&self, source: &Source, count: u64) -> Origin {
@@ -244,6 +244,10 @@ impl<'a> Group<'a> {
             .copied()
             .filter(|cpu| *cpu < LIMIT)
             .collect();
+        let times = self.sources.iter();
+        let times = times.filter_map(|(source, count)| Some((words.wanted(kind, source)?, *count)));
+        let list = Named(words.list).to_string();
+        let (means, remedy) = row.remedy(irq, &list, &Vec::from_iter(times));
         // Several may have the same name.
         let mut origins: BTreeMap<_, Origin> = BTreeMap::new();
         for (source, count) in self.sources {
@@ -291,8 +295,8 @@ impl<'a> Group<'a> {
             origins,
             others,
             why: row.why.to_owned(),
-            remedy: words.settled.remark(row.remedy(irq, &words.list), &on),
-            means: row.means,
+            remedy: words.settled.remark(remedy, &on),
+            means,
         }
     }
 }
@@ -396,7 +400,164 @@ pub fn account(engine: &Engine, begin: u64, words: &mut Words<'_>) -> Account {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::events::{Event, Task, What};
+
+    /// The account of a machine whose CPUs 0 and 1 are for kernel threads, of events at CPU 2.
+    fn told(events: Vec<(u32, u32, What)>) -> Vec<Cause> {
+        let switch = "ID: 1\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+                      \tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\
+                      \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\
+                      \tfield:pid_t prev_pid;\toffset:24;\tsize:4;\tsigned:1;\n\
+                      \tfield:char prev_comm[16];\toffset:8;\tsize:16;\tsigned:0;\n\
+                      \tfield:pid_t next_pid;\toffset:44;\tsize:4;\tsigned:1;\n\
+                      \tfield:char next_comm[16];\toffset:28;\tsize:16;\tsigned:0;\n";
+        let format = |path: &str| (path == crate::events::SWITCH).then(|| switch.to_owned());
+        let mut decoder = Decoder::new(&format, &[]).unwrap();
+        let mut engine = Engine::new(CpuSet::parse_any("2-3").unwrap(), 99);
+        // Workers have numbers below 50.
+        let mut name = |pid| match pid {
+            0..50 => "kworker/2:1".to_owned(),
+            _ => format!("task{pid}"),
+        };
+        for (time, (cpu, pid, what)) in events.into_iter().enumerate() {
+            let event = Event {
+                time: time as u64,
+                cpu,
+                pid,
+                flags: 0,
+                what,
+                stack: None,
+            };
+            engine.take(&event, None, &mut decoder.names, &mut name);
+        }
+        let mut words = Words {
+            decoder: &decoder,
+            symbols: &mut Symbols::default(),
+            root: &Root::new(Path::new("/nonexistent")),
+            thread: &|_| None,
+            list: &CpuSet::parse_any("0-1").unwrap(),
+            settled: &Settled::default(),
+        };
+        account(&engine, 0, &mut words).causes
+    }
+
+    /// What happens from the beginning to the end of a timer that is armed on a CPU.
+    fn timer(armed: Option<u32>, pinned: bool) -> Vec<(u32, u32, What)> {
+        let (timer, function) = (0xa, 0xf);
+        let arm = armed.map(|cpu| {
+            let what = What::Arm {
+                timer,
+                function,
+                pinned,
+            };
+            (cpu, 70, what)
+        });
+        let begin = What::Begin {
+            task: Task::Timer(timer),
+            function,
+            name: Name::default(),
+        };
+
+        arm.into_iter()
+            .chain([(2, 0, begin), (2, 0, What::End(Task::Timer(timer)))])
+            .collect()
+    }
+
+    #[test]
+    fn a_timer_that_was_armed_on_the_list_is_not_moved_with_its_task() {
+        let remedy = |events| {
+            let causes = told(events);
+            assert_eq!(causes.len(), 1, "{causes:?}");
+            (causes[0].means, causes[0].remedy.clone())
+        };
+
+        let (means, text) = remedy(timer(Some(0), false));
+        assert!(
+            text.contains("flag timer") && !text.contains("move"),
+            "{text}"
+        );
+        assert_eq!(means, table::Means::Option);
+        let (means, text) = remedy(timer(Some(2), false));
+        assert_eq!(
+            text,
+            "move the task, or the interrupt, that armed it to CPUs 0-1"
+        );
+        assert_eq!(means, table::Means::Programs);
+        // The option does not move what is pinned.
+        let (_, text) = remedy(timer(Some(1), true));
+        assert!(
+            text.contains("for this CPU") && !text.contains("flag"),
+            "{text}"
+        );
+        // Nor does anybody move bound work, but what began elsewhere does not come here.
+        let mut events = timer(Some(2), false);
+        events[0].1 = 7;
+        let (means, text) = remedy(events);
+        assert!(text.starts_with("it goes on where it began: kthread_cpus=0-1 (flag timer)"));
+        assert_eq!(means, table::Means::Option);
+        let mut events = timer(Some(2), true);
+        events[0].1 = 7;
+        assert!(remedy(events).1.contains("for this CPU"));
+        // Nobody has seen who armed it, or both have.
+        for events in [
+            timer(None, false),
+            [timer(Some(0), false), timer(Some(3), false)].concat(),
+        ] {
+            let (_, text) = remedy(events);
+            assert!(text.contains("armed on CPUs 0-1: kthread_cpus="), "{text}");
+            assert!(text.contains("; otherwise: move the task"), "{text}");
+        }
+    }
+
+    #[test]
+    fn work_that_a_timer_of_the_list_has_queued_follows_the_timer() {
+        let queue = |cpu, pid| {
+            let what = What::Queue {
+                work: 0x10,
+                function: 0xe,
+                queue: Name::default(),
+            };
+            (cpu, pid, what)
+        };
+        let run = || {
+            let task = Task::Work(0x10);
+            let begin = What::Begin {
+                task,
+                function: 0xe,
+                name: Name::default(),
+            };
+            [(2, 7, begin), (2, 7, What::End(task))]
+        };
+        let remedy = |events| {
+            let causes = told(events);
+            let work = causes.iter().find(|cause| cause.kind == Kind::Work);
+            work.unwrap().remedy.clone()
+        };
+        // It is queued where the timer expires.
+        let by_timer = |armed, pinned| {
+            let mut events = timer(armed, pinned);
+            events.insert(events.len() - 1, queue(2, 0));
+            events.extend(run());
+            remedy(events)
+        };
+        let by_task = |cpu| remedy([queue(cpu, 70)].into_iter().chain(run()).collect());
+
+        assert!(by_timer(Some(0), false).contains("flag timer"));
+        assert!(by_timer(Some(0), true).starts_with("avoid who has it done here"));
+        assert_eq!(
+            by_timer(Some(3), false),
+            "move the task, or the interrupt, that queues it to CPUs 0-1"
+        );
+        assert!(by_timer(None, false).starts_with("queued by a timer of CPUs 0-1: "));
+        assert!(by_task(0).starts_with("avoid who has it done here"));
+        assert_eq!(
+            by_task(2),
+            "move the task, or the interrupt, that queues it to CPUs 0-1"
+        );
+    }
 
     #[test]
     fn stacks_are_cut() {

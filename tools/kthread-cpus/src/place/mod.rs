@@ -111,7 +111,7 @@ impl Place<'_> {
 
     /// Returns the options in one line.
     fn line(&self) -> String {
-        self.texts().join(" ")
+        self.plan.line()
     }
 
     /// Returns the options as the items of a list, a line each.

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     check::{Outcome, Verdict},
-    cli::ReportArgs,
+    cli::{ReportArgs, TITLE},
     cpuset::{CpuSet, Named},
     error::{Error, Result},
     heatmap::{row_names, HeatMap, Kind},
@@ -21,9 +21,6 @@ use crate::{
     target::Obeys,
     threads::{families, Class},
 };
-
-/// The title of a page that has no other.
-pub const TITLE: &str = "Where the kernel's own work runs";
 
 const CSS: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");

@@ -9,7 +9,7 @@ use crate::{
         summary::{self, Words},
     },
     check::{Outcome, Verdict},
-    cpuset::{CpuSet, Named},
+    cpuset::CpuSet,
     events::{Event, What},
     format::{printable, Comm},
     machine::Root,
@@ -110,12 +110,17 @@ impl<'a> Session<'a> {
     /// Puts what is known so far into the recording.
     pub fn look(&mut self) {
         self.collector.store(&mut self.recording.threads);
+        let threads = &self.recording.threads;
+        let thread = |index: usize| {
+            let thread = threads.get(index)?;
+            Some((&*thread.name, thread.class))
+        };
         let mut words = Words {
             decoder: &self.stream.decoder,
             symbols: &mut self.symbols,
             root: self.root,
-            threads: &self.recording.threads,
-            list: Named(&self.recording.cpus).to_string(),
+            thread: &thread,
+            list: &self.recording.cpus,
             settled: &self.settled,
         };
         self.recording.account = summary::account(&self.engine, self.begin, &mut words);

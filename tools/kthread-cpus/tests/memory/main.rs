@@ -104,6 +104,7 @@ fn round(session: &mut Session<'_>, number: u64, events: &mut Vec<Event>) {
         What::Arm {
             timer: address,
             function,
+            pinned: false,
         },
     );
     add(1, 10_000, 0, switch((0, "swapper/1"), process));

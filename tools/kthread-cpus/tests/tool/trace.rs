@@ -11,7 +11,7 @@ use std::{
 };
 
 use kthread_cpus::{
-    cause::{engine::Engine, table::Means, Account, Cause, Kind},
+    cause::{engine::Engine, table::Means, Account, Cause, Kind, Origin},
     check::Outcome,
     cpuset::CpuSet,
     events::{Event, Name, Names, Switch, Task, What},
@@ -154,6 +154,10 @@ fn what_was_planted_has_its_culprit_and_remedy() {
     let tick = find(account, Kind::Timer, "tick_nohz_handler");
     assert!(tick.means == Means::Boot && tick.remedy.contains("nohz_full="));
 
+    let rcu = find(account, Kind::Softirq, "RCU");
+    let by_tick = |origin: &Origin| origin.via == "timer tick_nohz_handler" && origin.cpu == 1;
+    assert!(rcu.origins.iter().any(by_tick), "{rcu:?}");
+
     for cause in &account.causes {
         assert_eq!(cause.on().to_string(), "1", "{cause:?}");
         assert!(!cause.why.is_empty() && !cause.remedy.is_empty());
@@ -234,7 +238,11 @@ fn event() -> impl Strategy<Value = What> {
             function,
             queue: Name::default()
         }),
-        (0_u64..4, 0_u64..2).prop_map(|(timer, function)| What::Arm { timer, function }),
+        (0_u64..4, 0_u64..2, any::<bool>()).prop_map(|(timer, function, pinned)| What::Arm {
+            timer,
+            function,
+            pinned
+        }),
         (0_u64..4).prop_map(What::Raise),
         (0_u32..4, 0_u64..4).prop_map(|(cpu, request)| What::Ask { cpu, request }),
         any::<bool>().prop_map(|reschedule| What::Interrupt {
