@@ -88,6 +88,16 @@ def crs_costs(lines: Iterable[str]) -> Figures:
     return costs
 
 
+def timer_costs(lines: Iterable[str]) -> Figures:
+    """Returns the median cost of a timer, for each kind and the CPU that it is armed on."""
+    costs = {}
+    for line in lines:
+        if line.startswith("timer "):
+            word = words(line)
+            costs[f"timer/{word['kind']}/{word['cpu']}"] = float(word["median"])
+    return costs
+
+
 def boot_cost(lines: Iterable[str]) -> Figures:
     """Returns the kernel's clock when it starts PID 1, in nanoseconds."""
     for line in lines:
@@ -164,7 +174,9 @@ def create_costs(lines: Iterable[str]) -> Figures:
 def change_of(measured: Mapping[str, float]) -> Figures:
     """Returns only what was measured while the CPUs of kthread_cpus= changed."""
     return {
-        name: value for name, value in measured.items() if name.startswith(("hold/", "create/"))
+        name: value
+        for name, value in measured.items()
+        if name.startswith(("hold/", "create/", "timer/"))
     }
 
 
@@ -191,7 +203,8 @@ def read_console(console: str) -> Figures:
     figures = step_costs(lines) | memory_costs(lines) | hold_costs(lines) | create_costs(lines)
     if not figures:
         raise BadOutput("no step was traced, no memory and no change")
-    return figures | crs_costs(lines) | boot_cost(lines) | parser_costs(lines)
+    figures |= crs_costs(lines) | timer_costs(lines)
+    return figures | boot_cost(lines) | parser_costs(lines)
 
 
 def medians(runs: Iterable[Mapping[str, float]]) -> Figures:
@@ -262,6 +275,18 @@ LIMITS = (
         for kind in ("unbound", "node", "pref")
     ),
     Limit(r"hold/\w+/32768", "figure", 100_000, "the lock while 32,768 threads move"),
+    Limit(r"timer/(wheel|hrtimer|delayed)/\d+", "ratio", 1.01, "a timer, option absent"),
+    *(
+        Limit(
+            f"timer/confined_{kind}/{cpu}",
+            "times",
+            1.1,
+            "a timer with kthread_cpus=",
+            than=f"timer/{kind}/{cpu}",
+        )
+        for kind in ("wheel", "hrtimer", "delayed")
+        for cpu in (0, 3)
+    ),
     Limit(r"boot/init", "ratio", 1.005, "boot to init"),
     Limit(rf"parser/(?!{UNUSUAL}/\d+$).*", "ratio", 0.8, "Rust against C"),
     Limit(rf"parser/{UNUSUAL}/\d+", "ratio", 2.0, "Rust against C, a list that nobody writes"),
@@ -349,6 +374,15 @@ TITLES = {
     "create/unbound": "create + run + stop while 32,768 others move, unbound",
     "create/node": "create + run + stop while 32,768 others move, on a node",
     "create/pref": "create + run + stop while 32,768 others move, with a preference",
+    **{
+        f"timer/{prefix}{kind}": f"{what} armed and taken back{where}, by CPU"
+        for prefix, where in (("", ""), ("confined_", ", kthread_cpus=0-1"))
+        for kind, what in (
+            ("wheel", "timer"),
+            ("hrtimer", "high-resolution timer"),
+            ("delayed", "delayed work"),
+        )
+    },
     "hold/unbound": "longest hold of the engine's lock while all move, unbound",
     "hold/prefs": "longest hold of the engine's lock while all move, 15 different preferences",
     "boot/init": "boot to init",

@@ -5,8 +5,10 @@
  * else changes.
  * All of their code is in the module: what runs it later than its end is an oops.
  *
- *	insmod kcbrief.ko [fail=1]	with fail, loading ends with ENOMEM after all
- *					of them have been made
+ *	insmod kcbrief.ko [fail=1] [still=1]
+ *
+ * With fail, loading ends with ENOMEM after all of them have been made. With still, the
+ * interrupt cannot be placed.
  */
 
 #define pr_fmt(fmt) "kcbrief: " fmt
@@ -24,6 +26,9 @@
 static bool fail;
 module_param(fail, bool, 0);
 MODULE_PARM_DESC(fail, "make all of the threads, and then fail to load");
+static bool still;
+module_param(still, bool, 0);
+MODULE_PARM_DESC(still, "have an interrupt that no CPU can be chosen for");
 
 enum { UNBOUND, ON_NODE, PREFERRED, BOUND, UNBORN, THREADS };
 
@@ -59,6 +64,9 @@ static struct irq_chip chip = {
 	.irq_set_affinity = set_affinity,
 };
 
+/* As those of GPIO. */
+static struct irq_chip still_chip = { .name = "kcbrief-still" };
+
 static int add_interrupt(void)
 {
 	int ret;
@@ -67,7 +75,7 @@ static int add_interrupt(void)
 	irq = __irq_alloc_descs(-1, 0, 1, NUMA_NO_NODE, NULL, NULL);
 	if (irq < 0)
 		return irq;
-	irq_set_chip_and_handler(irq, &chip, handle_simple_irq);
+	irq_set_chip_and_handler(irq, still ? &still_chip : &chip, handle_simple_irq);
 	ret = request_threaded_irq(irq, handle, handle_in_thread, 0, "kcbrief", &irq);
 	if (ret)
 		return ret;

@@ -18,6 +18,7 @@
 #include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/err.h>
+#include <linux/hrtimer.h>
 #include <linux/interrupt.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
@@ -32,6 +33,8 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/string.h>
+#include <linux/timer.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/sched/types.h>
 
 #include "kcload.h"
@@ -422,11 +425,25 @@ static int compare_u64(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Sorts them. */
+static void tell_costs(u64 *cost, unsigned int rounds)
+{
+	u64 sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < rounds; i++)
+		sum += cost[i];
+	sort(cost, rounds, sizeof(*cost), compare_u64, NULL);
+	seq_buf_printf(&result, "rounds=%u alive=%u min=%llu median=%llu mean=%llu max=%llu\n",
+		       rounds, loads_count, cost[0], cost[rounds / 2], div_u64(sum, rounds),
+		       cost[rounds - 1]);
+}
+
 static int cmd_crs(char *args, struct kind *kind, struct cpumask *scratch)
 {
 	struct completion ran;
 	unsigned int rounds, pause_us = 0, i;
-	u64 *cost, sum = 0;
+	u64 *cost;
 	int ret = 0;
 
 	if (parse_kind(strsep(&args, " "), kind) ||
@@ -454,16 +471,56 @@ static int cmd_crs(char *args, struct kind *kind, struct cpumask *scratch)
 		wait_for_completion(&ran);
 		kthread_stop(task);
 		cost[i] = ktime_get_ns() - start;
-		sum += cost[i];
 		cond_resched();
 	}
-	sort(cost, rounds, sizeof(*cost), compare_u64, NULL);
-	seq_buf_printf(&result, "rounds=%u alive=%u min=%llu median=%llu mean=%llu max=%llu\n",
-		       rounds, loads_count, cost[0], cost[rounds / 2], div_u64(sum, rounds),
-		       cost[rounds - 1]);
+	tell_costs(cost, rounds);
 out:
 	kvfree(cost);
 	return ret;
+}
+
+/* --- timers -------------------------------------------------------------- */
+
+static void timer_nothing(struct timer_list *timer) { }
+static enum hrtimer_restart hrtimer_nothing(struct hrtimer *timer) { return HRTIMER_NORESTART; }
+static void work_nothing(struct work_struct *work) { }
+
+/* What it costs on the CPU of the caller to arm one that is far away, and to take it back. */
+static int cmd_timer(char *args, struct kind *kind, struct cpumask *scratch)
+{
+	static const char * const kinds[] = { "wheel", "hrtimer", "delayed" };
+	static DECLARE_DELAYED_WORK(work, work_nothing);
+	static DEFINE_TIMER(timer, timer_nothing);
+	static struct hrtimer hrtimer;
+	const int which = match_string(kinds, ARRAY_SIZE(kinds), strsep(&args, " ") ?: "");
+	unsigned int rounds, i;
+	u64 *cost, start;
+
+	if (which < 0 || !args || parse_number(args, ROUNDS_MAX, &rounds) || !rounds)
+		return fail(-EINVAL, "use: timer wheel|hrtimer|delayed ROUNDS");
+	cost = kvcalloc(rounds, sizeof(*cost), GFP_KERNEL);
+	if (!cost)
+		return fail(-ENOMEM, "no memory for the figures");
+
+	hrtimer_setup(&hrtimer, hrtimer_nothing, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	for (i = 0; i < rounds; i++) {
+		start = ktime_get_ns();
+		if (which == 0) {
+			mod_timer(&timer, jiffies + 1000 * HZ);
+			timer_delete(&timer);
+		} else if (which == 1) {
+			hrtimer_start(&hrtimer, ms_to_ktime(1000 * MSEC_PER_SEC), HRTIMER_MODE_REL);
+			hrtimer_cancel(&hrtimer);
+		} else {
+			schedule_delayed_work(&work, 1000 * HZ);
+			cancel_delayed_work(&work);
+		}
+		cost[i] = ktime_get_ns() - start;
+		cond_resched();
+	}
+	tell_costs(cost, rounds);
+	kvfree(cost);
+	return 0;
 }
 
 /* --- idle ---------------------------------------------------------------- */
@@ -962,6 +1019,7 @@ static const struct {
 	{ "del", cmd_del },
 	{ "wake", cmd_wake },
 	{ "crs", cmd_crs },
+	{ "timer", cmd_timer },
 	{ "idle", cmd_idle },
 	{ "storm", cmd_storm },
 	{ "twice", cmd_twice },
@@ -983,7 +1041,7 @@ static int run_command(char *line)
 		if (!strcmp(name, commands[i].name))
 			break;
 	if (i == ARRAY_SIZE(commands))
-		return fail(-EINVAL, "no such command; there are: add del wake crs idle storm twice update leak irq hint");
+		return fail(-EINVAL, "no such command; there are: add del wake crs timer idle storm twice update leak irq hint");
 
 	if (!zalloc_cpumask_var(&kind.mask, GFP_KERNEL))
 		return fail(-ENOMEM, "no memory for a mask");

@@ -31,6 +31,11 @@ def results(crs: float) -> dict[str, object]:
         "step/online/back/8192": 6523705.0,
         "crs/unbound/0": 50000.0,
         "crs/placed_unbound/0": 50000.0,
+        **{
+            f"timer/{kind}/{cpu}": 300.0
+            for kind in ("wheel", "hrtimer", "delayed")
+            for cpu in (0, 3)
+        },
         "boot/init": 1e9,
         "memory/unbound/64": 7386.0,
         "memory/unbound/8192": 7386.0,
@@ -45,6 +50,8 @@ def results(crs: float) -> dict[str, object]:
     for kind in ("unbound", "node", "pref"):
         patched |= {f"create/{kind}/median": 4e4, f"create/{kind}/longest": 5e4}
     patched["hold/unbound/32768"] = 9000.0
+    for kind in ("wheel", "hrtimer", "delayed"):
+        patched |= {f"timer/confined_{kind}/{cpu}": 300.0 for cpu in (0, 3)}
     return {
         "date": "2026-01-01",
         "command": "make bench",

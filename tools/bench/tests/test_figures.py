@@ -179,6 +179,12 @@ def test_creations_during_a_change_have_a_median_and_a_longest() -> None:
         figures.create_costs([line.replace("changes=3", "changes=0")])
 
 
+def test_a_timer_has_a_cost_on_each_cpu() -> None:
+    """And one more with the option."""
+    line = "timer kind=wheel cpu=3 rounds=5 alive=0 min=1 median=290 mean=3 max=4"
+    assert figures.timer_costs([line]) == {"timer/wheel/3": 290.0}
+
+
 def test_changes_alone_are_a_measurement() -> None:
     """What the boot for them says of itself is not that of the others."""
     line = "@kb hold kind=unbound threads=1 changes=1 holds=1 shortest=9 longest=9"
@@ -244,6 +250,12 @@ def whole() -> dict[str, float]:
         **{f"create/{kind}/median": 40000.0 for kind in ("unbound", "node", "pref")},
         **{f"create/{kind}/longest": 400000.0 for kind in ("unbound", "node", "pref")},
         "hold/unbound/32768": 100000.0,
+        **{
+            f"timer/{prefix}{kind}/{cpu}": 300.0
+            for prefix in ("", "confined_")
+            for kind in ("wheel", "hrtimer", "delayed")
+            for cpu in (0, 3)
+        },
         "boot/init": 1e9,
         "memory/pref/64": 7394.0,
         "memory/pref/8192": 7394.0,
@@ -270,6 +282,8 @@ MAINLINE = {"step/online/back/8192": 6e6, "parser/0-8191:1/2/8192": 40000.0, "pa
         ("crs/placed_pref/8192", 50001, False),
         ("create/node/longest", 400001, False),
         ("hold/unbound/32768", 100001, False),
+        ("timer/confined_delayed/3", 330, True),
+        ("timer/confined_delayed/3", 331, False),
         ("boot/init", 1.005e9, True),
         ("boot/init", 1.0051e9, False),
         ("memory/pref/64", 7410, True),
