@@ -70,7 +70,7 @@ def test_a_thread_outside_is_named_in_the_table_too() -> None:
 def test_settings_outside_count_by_class() -> None:
     """PID 1 and interrupts count only if the option names them."""
     ours, stock = boot(look("boot", "2-3", settings="0-3")), boot(look("boot", "0-3"))
-    assert len(causes(CONFINED, ours, stock)) == 3
+    assert len(causes(CONFINED, ours, stock)) == 4
     row = Row("other", "kthread_cpus=kthread,wq,2-3", "2-3", frozenset({"kthread", "wq"}))
     assert causes(row, ours, stock) == ["boot: unbound workqueues are outside"]
 
