@@ -15,7 +15,7 @@ do_live() {
 	[ -d /sys/kernel/tracing/instances ] || mount -t tracefs tracefs /sys/kernel/tracing
 	ip link set lo up
 	for what in zram ext4 xfs btrfs md_raid1 md_raid5 dm_crypt dm_thin dm_delay null_blk \
-		nfsd nvme target links ksm damon hwlat programs; do
+		nfsd nvme target links network ksm damon hwlat programs; do
 		status=0
 		"live_$what" >/run/live.log 2>&1 || status=$?
 		fact output of=live line="$what:$status"
@@ -156,6 +156,11 @@ live_links() {
 	done
 }
 
+# The card of the machine, with a thread for what it receives.
+live_network() {
+	ifconfig eth0 10.0.2.15 up && put 1 /sys/class/net/eth0/threaded && ping -c 3 10.0.2.2
+}
+
 live_ksm() {
 	put 1 /sys/kernel/mm/ksm/run
 }
@@ -189,4 +194,61 @@ live_programs() {
 		fact output of=live line="$(echo "$line" | encode)"
 	done </run/programs >>"$facts"
 	grep -q ^thread: /run/programs
+}
+
+# pcie_disk: prints the device of the NVMe disk that the machine has; that of live_nvme is another
+pcie_disk() {
+	local transport disk
+	for transport in /sys/class/nvme/nvme*/transport; do
+		[ "$(cat "$transport")" = pcie ] || continue
+		for disk in "${transport%/*}"/nvme*n*; do
+			disk=/dev/${disk##*/}
+			[ ! -b "$disk" ] || { echo "$disk"; return; }
+		done
+	done
+	return 1
+}
+
+# interrupts: where each goes that has a handler, where it fires while all CPUs use the network
+# and the disk, and what the kernel knows of it
+do_interrupts() {
+	local irqs=/run/interrupts debug=/sys/kernel/debug disk cpu status=0
+	[ -d $debug/irq ] || mount -t debugfs debugfs $debug || return
+	disk=$(pcie_disk) || return
+	grep . /sys/kernel/irq/*/per_cpu_count >$irqs
+	for cpu in "$cpus"/cpu[0-9]*; do
+		cpu=${cpu##*/cpu}
+		taskset -c "$cpu" dd if="$disk" of=/dev/null bs=4k count=8 iflag=direct 2>/dev/null ||
+			status=1
+		taskset -c "$cpu" ping -c 1 10.0.2.2 >/dev/null || status=1
+	done
+	awk -v what=interrupts -f /kc/account.awk $irqs >>"$facts"
+	return $status
+}
+
+# expiries:SECONDS: on which CPUs timers wait and expire while CPU 5 is the only one that is
+# always busy, so that the others, when they idle, hand theirs over to it if they may
+do_expiries() {
+	local trace=/sys/kernel/tracing/instances/expiries event loop status=0
+	mkdir $trace || return
+	echo 8192 >$trace/buffer_size_kb
+	# The clocks of CPUs may differ, and before there is randomness, all addresses look alike.
+	echo counter >$trace/trace_clock && echo nohash-ptr >$trace/trace_options || status=1
+	for event in timer_start timer_expire_entry hrtimer_start hrtimer_expire_entry \
+		hrtimer_expire_exit; do
+		echo 1 >$trace/events/timer/$event/enable || status=1
+	done
+	rm -f /run/busy
+	taskset -c 5 sh -c ': >/run/busy; while :; do :; done' &
+	loop=$!
+	while [ ! -e /run/busy ] && kill -0 $loop; do usleep 10000; done
+	# What was handed over before does not count.
+	sleep 1
+	echo >$trace/trace
+	sleep "$1"
+	echo 0 >$trace/tracing_on
+	kill $loop
+	awk -v what=timers -f /kc/account.awk $trace/trace >>"$facts" || status=1
+	rmdir $trace
+	return $status
 }

@@ -43,7 +43,8 @@ def libraries(program: Path, search: str) -> dict[str, Path]:
 
 def entries(programs: list[Path], search: str, static: Path) -> list[Entry]:
     """Returns what is added to the guest."""
-    files = {"kc/live": static, **{f"kc/{program.name}": program for program in programs}}
+    files = {"kc/live": static, "kc/account.awk": HERE / "account.awk"}
+    files |= {f"kc/{program.name}": program for program in programs}
     for program in programs:
         files.update(libraries(program, search))
     places = sorted({str(Path(name).parent) for name in files} - {"kc"})
