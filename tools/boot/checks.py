@@ -179,8 +179,14 @@ def bound_kthreads(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[s
             continue
         expected = before.get(thread.name, thread.allowed)
         if thread.name.startswith("kworker/"):
-            # These come and go, but the number before the colon is their CPU.
+            # These come and go, but the number before the colon is their CPU. Where that is
+            # offline, it is an unbound workqueue's.
             expected = frozenset({int(thread.name.split("/")[1].split(":")[0])})
+            if not expected <= facts.last.online:
+                limit = ceiling(scenario, facts.last)
+                if confines(scenario, "wq") and not thread.allowed & facts.last.possible <= limit:
+                    yield f"{_placed(thread)}: outside {format_cpus(limit)}"
+                continue
         if thread.allowed != expected:
             yield f"{_placed(thread)}, and {format_cpus(expected)} without the option"
 

@@ -290,7 +290,8 @@ class Step:
     irq_default: CpuSet | None = None
     irqs: dict[int, CpuSet] = field(default_factory=dict)
     init_allowed: CpuSet = frozenset()
-    child_allowed: CpuSet | None = None
+    # Those of the processes that the steps have started.
+    processes: dict[str, CpuSet] = field(default_factory=dict)
     result: dict[str, str] = field(default_factory=dict)
     threads: dict[int, Thread] = field(default_factory=dict)
 
@@ -349,6 +350,8 @@ class Facts:
     # delayed work ran meanwhile.
     timers: dict[str, int] = field(default_factory=dict)
     delayed: CpuSet = frozenset()
+    # How many threads of interrupts have begun on each CPU.
+    firsts: dict[int, int] = field(default_factory=dict)
     actions: list[tuple[str, str, int]] = field(default_factory=list)
     files: dict[str, str | None] = field(default_factory=dict)
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -359,6 +362,10 @@ class Facts:
     sampled: Sampled | None = None
     # Every kernel thread that a step has seen, by its number.
     names: dict[int, tuple[str, int]] = field(default_factory=dict)
+    # Who handles each interrupt that a step has seen, by its number (names with commas between),
+    # and those of them that only the kernel places.
+    handlers: dict[int, str] = field(default_factory=dict)
+    fixed_irqs: set[int] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
     # Lines that a test program has printed, by the program.
     outputs: dict[str, list[str]] = field(default_factory=dict)
@@ -497,6 +504,8 @@ def _take(facts: Facts, word: str, values: Mapping[str, str]) -> None:
         facts.worked[kind] = facts.worked.get(kind, frozenset()) | parse_cpus(values["cpu"])
     elif word == "timers":
         facts.timers = {kind: int(count) for kind, count in values.items()}
+    elif word == "first":
+        facts.firsts[int(values["cpu"])] = int(values["count"])
     elif word == "delayed":
         facts.delayed = parse_cpus(values["ran"])
     elif word == "action":
@@ -527,6 +536,12 @@ def _take(facts: Facts, word: str, values: Mapping[str, str]) -> None:
         facts.failures.append(values["text"])
     elif word == "output":
         facts.outputs.setdefault(values["of"], []).append(values["line"])
+    elif word == "interrupt":
+        number = int(values["number"])
+        facts.handlers[number] = values["names"]
+        facts.fixed_irqs.discard(number)
+        if int(values["fixed"]):
+            facts.fixed_irqs.add(number)
     elif word in ("step", "result", "kthread", "allowed", "gone"):
         _take_step(facts, word, values)
     elif word in ("epoch", "ran", "counted", "sampled"):
@@ -565,7 +580,9 @@ def _take_step(facts: Facts, word: str, values: Mapping[str, str]) -> None:
                     if key.startswith("irq") and key[3:].isdigit()
                 },
                 init_allowed=parse_cpus(values.get("init", "")),
-                child_allowed=_optional(parse_cpus, values.get("child")),
+                processes={
+                    name: parse_cpus(values[name]) for name in ("child", "busy") if name in values
+                },
                 threads=dict(facts.steps[-1].threads) if facts.steps else {},
             )
         )

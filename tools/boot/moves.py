@@ -24,7 +24,6 @@ from facts import (
     parse_request,
 )
 from sequences import REFUSED, Sequence
-from vm import Machine
 
 # What can be confined at run time.
 RUNTIME = ("kthread", "wq", "umh", "timer")
@@ -40,14 +39,15 @@ HOTPLUG = ("offline", "online", "spin")
 MOVING = (STORM, "kworker/")
 # The others are for workqueues of a CPU, and have to help where that is.
 UNBOUND_RESCUERS = re.compile(r"kworker/R-(writeback|kcwork-(reclaim|ordered))")
+BOUND_WORKER = re.compile(r"kworker/(\d+):")
 # Where these run is written at random.
 RANDOM = ("torture",)
 WORKQUEUE_MASK = re.compile(r"/sys/devices/virtual/workqueue/cpumask:([0-9a-f,]+)")
 # More of the same says nothing new.
 MOST_OF_A_KIND = 12
 CPUSET_CPUS = re.compile(r"@(\w+)/cpuset\.cpus:([0-9,-]*)")
-# The process that a step starts: no kernel thread.
-CHILD = "child"
+# Processes that steps start: no kernel threads.
+PROCESSES = ("child", "busy")
 
 
 def surprises(sequence: Sequence, facts: Facts, reference: Facts) -> list[str]:
@@ -150,7 +150,7 @@ class Rules:
         """P: all possible CPUs of the thread's node, offline ones too, if it has one."""
         node = self.node(name)
         if node is not None:
-            return node_cpus(self.sequence.machine, node)
+            return frozenset(self.sequence.machine.node_cpus(node))
         for prefix, cpus in (*self.updated, *self.sequence.preferences):
             if name.startswith(prefix):
                 return parse_cpus(cpus)
@@ -238,14 +238,6 @@ class Placed:
         return own
 
 
-def node_cpus(machine: Machine, node: int) -> CpuSet:
-    """Returns the possible CPUs of a node, none for one that has only memory."""
-    if node >= machine.nodes:
-        return frozenset()
-    cores = (machine.maxcpus or machine.smp) // machine.nodes
-    return frozenset(range(node * cores, (node + 1) * cores))
-
-
 def sampler(sequence: Sequence, facts: Facts) -> Iterator[str]:
     """The trace is whole, and it has seen managed kthreads run while things moved."""
     if not sequence.trace:
@@ -276,7 +268,7 @@ def statuses(rules: Rules, facts: Facts) -> Iterator[str]:
         if step.name == "affinity":
             name, asked = placement(step)
             level = rules.possible
-            if rules.confines(step.number, "kthread") and name != CHILD:
+            if rules.confines(step.number, "kthread") and name not in PROCESSES:
                 level = rules.common(replace(before, number=step.number))
             if not asked & level & before.online & (placed.cpuset(name, before) or asked):
                 expected = EINVAL
@@ -371,27 +363,27 @@ def processes(rules: Rules, facts: Facts) -> Iterator[str]:
     of a process whose last CPU goes offline is not looked at.
     """
     placed = Placed()
+    # Whose choice had no CPU online at some time.
+    lost: set[str] = set()
     for before, step in zip(facts.steps, facts.steps[1:], strict=False):
-        old_group = placed.member.get(CHILD)
+        groups = dict(placed.member)
         placed.follow(step)
         follows = rules.confines(-1, "init")
         if step.name in RANDOM or (step.name in HOTPLUG and not follows):
             continue
-        for name, old, new in (
-            ("init", before.init_allowed, step.init_allowed),
-            (CHILD, before.child_allowed, step.child_allowed),
-        ):
-            if new is None:
-                continue
-            expected = old
-            moved = name == CHILD and (
-                old is None
+        old_masks = {"init": before.init_allowed, **before.processes}
+        for name, new in {"init": step.init_allowed, **step.processes}.items():
+            expected = old_masks.get(name)
+            old_group = groups.get(name)
+            moved = name in PROCESSES and (
+                expected is None
                 or old_group != placed.member.get(name)
                 or name in step.arg
                 or step.arg.startswith(f"@{old_group}/cpuset.cpus:")
             )
-            if name in placed.affinity and step.name in HOTPLUG:
-                # Its choice may have lost its last CPU.
+            if not placed.affinity.get(name, step.online) & step.online:
+                lost.add(name)
+            if name in lost and step.name in HOTPLUG:
                 continue
             if moved or follows or step.isolated != before.isolated:
                 expected = process_cpus(rules, placed, name, step)
@@ -419,7 +411,8 @@ def process_cpus(rules: Rules, placed: Placed, name: str, step: Step) -> CpuSet:
 def interrupts(rules: Rules, facts: Facts) -> Iterator[str]:
     """Interrupts are by default on the level that has an online CPU, and so all that fire.
 
-    Not the clock, which must not be moved, and none that user space has placed.
+    Not those that only the kernel places, such as the clock and the queues of a disk, and none
+    that user space has placed.
     """
     placed: set[str] = set()
     for step in facts.steps:
@@ -432,7 +425,9 @@ def interrupts(rules: Rules, facts: Facts) -> Iterator[str]:
         seen |= {
             f"interrupt {number}": mask
             for number, mask in step.irqs.items()
-            if number and str(number) not in placed
+            if number
+            and number not in facts.fixed_irqs
+            and not placed & {str(number), *names_of(facts, number)}
         }
         for name, mask in seen.items():
             if not mask & rules.possible or not mask & rules.possible <= expected:
@@ -440,6 +435,11 @@ def interrupts(rules: Rules, facts: Facts) -> Iterator[str]:
                     f"after {step}, CPUs {format_cpus(step.online)} online: {name} is on "
                     f"{format_cpus(mask)}, not {format_cpus(expected)}"
                 )
+
+
+def names_of(facts: Facts, number: int) -> set[str]:
+    """Returns what steps may call an interrupt instead of its number."""
+    return {f"{{{name}}}" for name in facts.handlers.get(number, "").split(",")}
 
 
 def workqueues(rules: Rules, facts: Facts) -> Iterator[str]:
@@ -469,6 +469,9 @@ def workqueues(rules: Rules, facts: Facts) -> Iterator[str]:
         for thread in step.threads.values():
             wrong = thread.unbound_worker and not thread.allowed & rules.possible <= expected
             wrong |= thread.resting_rescuer and thread.allowed & rules.possible != expected
+            # It works off what its CPU has left.
+            if (match := BOUND_WORKER.match(thread.name)) and int(match[1]) not in step.online:
+                wrong |= not thread.allowed & rules.possible <= expected
             if wrong:
                 yield (
                     f"after {step}, CPUs {format_cpus(step.online)} online: {thread.name} may run "

@@ -155,6 +155,26 @@ OUTCOMES = [
     ),
     Scenario("outcome-none-left", "nr_cpus=2 kthread_cpus=2-3", warning=("2-3", "not possible")),
     Scenario("outcome-nosmp", "nosmp kthread_cpus=2-3", warning=("2-3",)),
+    *(
+        Scenario(
+            f"outcome-{name}-partly",
+            f"{word} kthread_cpus=0-1",
+            "0",
+            warning=("0-1", "CPUs 1 of", "not possible"),
+        )
+        for name, word in (("nosmp", "nosmp"), ("maxcpus-0", "maxcpus=0"), ("nolapic", "nolapic"))
+    ),
+    # As a crash kernel is booted, with the command line of the one before.
+    Scenario("crash-kernel", "nr_cpus=1 kthread_cpus=N", "0"),
+    Scenario(
+        "crash-kernel-partly",
+        "nr_cpus=1 kthread_cpus=0-1",
+        "0",
+        warning=("0-1", "CPUs 1 of", "not possible"),
+    ),
+    Scenario(
+        "crash-kernel-none-left", "nr_cpus=1 kthread_cpus=2-3", warning=("2-3", "not possible")
+    ),
     _bad("overflow", "0,4294967296"),
     _bad("unknown-flag", "bogus,0-1", offset=0),
     _bad("unknown-flag-later", "kthread,bogus,0-1", offset=8),
@@ -196,6 +216,17 @@ ISOLATION = [
     Scenario("nohz-full", "nohz_full=4-7 kthread_cpus=0-1", "0-1"),
     Scenario("nohz-full-inside", "nohz_full=4-7 kthread_cpus=2-5", "2-5"),
     Scenario("both", "isolcpus=6-7 nohz_full=6-7 kthread_cpus=1,6", "1,6"),
+    Scenario(
+        "boot-cpu-and-all",
+        "isolcpus=managed_irq,domain,0,4-7 nohz_full=0,4-7 rcu_nocbs=0,4-7 kthread_cpus=0-3",
+        "0-3",
+    ),
+    Scenario(
+        "interleaved-nodes",
+        "kthread_cpus=2-3,5",
+        "2-3,5",
+        machine=Machine(sockets=8, interleaved=True),
+    ),
 ]
 
 # Other options that say something else about the same.
@@ -260,6 +291,14 @@ CHECKED = [
     Scenario("checked-without-boot-cpu", "kunit.enable=0 kthread_cpus=2-3", "2-3", config="kunit"),
     Scenario(
         "checked-ignored", "kunit.enable=0 kthread_cpus=0-x", config="kunit", warning=("0-x",)
+    ),
+    Scenario(
+        "checked-nosmt",
+        "kunit.enable=0 nosmt kthread_cpus=1,3",
+        "1,3",
+        config="kunit",
+        machine=Machine(threads=2),
+        warning=("1,3", "online"),
     ),
 ]
 

@@ -8,7 +8,7 @@ of it is not written here: moves.py computes it from the specification's rules.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from errno import EINVAL, EOVERFLOW, ERANGE
 
 from facts import FLAGS
@@ -324,18 +324,56 @@ WRITES_WITH_WORKQUEUES = (
     "work=drop",
 )
 
-# The CPUs outside of K are busy in user space, and the kernel has much to do.
+# The CPUs outside of K are busy in user space, and the kernel has much to do. A driver asks for
+# them: some interrupt controllers leave all to the first CPU otherwise, without the option too.
 NOISE = Sequence(
     "noise",
     "rcu_nocbs=2-3 kthread_cpus=0-1",
     "0-1",
-    (*(f"write=/proc/kcload:add~{kind}~4" for kind in ("unbound", "node:1")), "noise=6:2-3"),
-    machine=Machine(smp=4),
+    (
+        *(f"write=/proc/kcload:add~{kind}~4" for kind in ("unbound", "node:1")),
+        "write=/proc/kcload:irq~{virtio0-input.0}~2-3",
+        "noise=60:2-3",
+    ),
+    machine=Machine(smp=4, network=True, nvme=True),
     guest="kcload",
     before=KCLOAD_MODULE,
     nodes=KCLOAD_NODES,
     # On an emulated machine, busy CPUs take turns with the others.
     timeout=900.0,
+)
+
+# What was asked for, and what was not, while all CPUs of it go and come.
+PROCESSES = (
+    "child",
+    "busy",
+    "affinity=child:5-6",
+    "offline=2-3",
+    "online=3,2",
+    "offline=5,3",
+    "online=5",
+    "offline=2",
+    "online=2,3",
+)
+
+# As many threads as there are kinds of cpusets, and no CPU goes that one of them has:
+# version 1 of cgroups takes it away for good.
+CPUSETS_V1 = (
+    "mkdir=@k",
+    "write=@k/cpuset.mems:0-1",
+    "write=@k/cpuset.cpus:1-5",
+    "cpuset=ksmd:k",
+    "affinity=ksmd:0-7",
+    "affinity=ksmd:3-7",
+    "write=@k/cpuset.cpus:2-3",
+    "cpuset=khungtaskd:k",
+    "affinity=khungtaskd:2",
+    "each=6-7",
+    "cpuset=ksmd:@",
+    "affinity=ksmd:0-7",
+    "write=@k/cpuset.cpus:3-4",
+    "cpuset=khungtaskd:@",
+    "rmdir=@k",
 )
 
 # Nothing is confined: user space gets what it gets without the series. Partitions are not
@@ -358,6 +396,30 @@ AS_MAINLINE = Sequence(
     guest="kcload",
     before=KCLOAD_MODULE,
     nodes=KCLOAD_NODES,
+)
+
+
+STILL = Sequence(
+    "still-interrupt",
+    "kthread_cpus=2-3,6-7",
+    "2-3,6-7",
+    ("offline=2-3", "online=2", *partition("a", "6-7"), "online=3", *dissolve("a"), "kcpus=4-5"),
+    guest="kcload",
+    before=("insmod:/kc/kcbrief.ko~still=1",),
+    preferences=(("kcbrief/2", "7"),),
+    nodes=(("kcbrief/1", 1),),
+)
+
+AS_MAINLINE_V1 = replace(
+    AS_MAINLINE,
+    id="as-mainline-v1",
+    before=("cgroups_v1", *KCLOAD_MODULE),
+    steps=(
+        *(step for step in CPUSETS_V1 if not step.startswith("each")),
+        *AS_MAINLINE.steps[-7:],
+        # All others have been looked at in the other one.
+        "affinity=oom_reaper:2-5",
+    ),
 )
 
 
@@ -420,6 +482,23 @@ SEQUENCES = [
         "cpusets-written", "kthread_cpus=2-3", "2-3", (*CPUSETS[:3], "kcpus=6-7", "kcpus=4-6")
     ),
     Sequence("cpusets-absent", "", None, CPUSETS),
+    Sequence(
+        "cpusets-v1",
+        "kthread_cpus=2-3,6-7",
+        "2-3,6-7",
+        CPUSETS_V1,
+        before=("cgroups_v1",),
+    ),
+    # An interrupt that nobody can place has a thread, which is as any other then.
+    STILL,
+    Sequence("processes", "kthread_cpus=2-3", "2-3", PROCESSES, trace=False),
+    Sequence(
+        "network",
+        "kthread_cpus=2-3",
+        "2-3",
+        ("write=/sys/class/net/eth0/threaded:1", "offline=2-3", "online=3,2", *partition("a", "3")),
+        machine=Machine(network=True),
+    ),
     Sequence("absent", "", None, (*HOTPLUG, *PARTITIONS)),
     Sequence("absent-placed", "", None, PLACED_ANYWHERE),
     Sequence(
@@ -514,6 +593,30 @@ SEQUENCES = [
         config="kunit",
     ),
     Sequence(
+        "checked-cpusets",
+        "kunit.enable=0 kthread_cpus=2-3,6-7",
+        "2-3,6-7",
+        CPUSETS,
+        config="kunit",
+        trace=False,
+    ),
+    Sequence(
+        "checked-late-cpus",
+        "kunit.enable=0 maxcpus=3 kthread_cpus=3-6",
+        "3-6",
+        (
+            "online=4",
+            "online=3,5-7",
+            *partition("a", "7"),
+            *dissolve("a"),
+            "offline=3-6",
+            "kcpus=1-2",
+            "online=6,5,3,4",
+        ),
+        config="kunit",
+        trace=False,
+    ),
+    Sequence(
         "checked-storm",
         "kunit.enable=0 kthread_cpus=2-3",
         "2-3",
@@ -601,15 +704,29 @@ SEQUENCES = [
         "kunit.enable=0 kthread_cpus=2-3",
         "2-3",
         (
+            *ADD_FOR_STORM,
+            "work=keep~unbound~1",
             "affinity=ksmd:3",
             *partition("a", "5"),
             "write=/sys/power/pm_test:processors",
+            "work=hold",
             "write=/sys/power/state:mem",
+            "work=held",
             "kcpus=4-6",
+            "background=/proc/kcload:storm~4~7",
             "write=/sys/power/state:mem",
+            "join",
+            "work=held",
+            "work=release",
+            "work=use",
+            "work=drop",
             *dissolve("a"),
         ),
         config="kunit",
+        guest="kcload",
+        before=KCLOAD_MODULE,
+        preferences=KCLOAD,
+        nodes=KCLOAD_NODES,
         # Meanwhile there is no other CPU.
         trace=False,
     ),
@@ -640,6 +757,7 @@ SEQUENCES = [
         nodes=KCLOAD_NODES,
     ),
     AS_MAINLINE,
+    AS_MAINLINE_V1,
     NOISE,
     JUGGLED,
     torture(changes=100, rounds=2, seed=1),

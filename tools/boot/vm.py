@@ -59,6 +59,8 @@ EXIT_TIMEOUT = 10.0
 # QEMU's monitor answers at once, unless the host is very busy.
 QMP_TIMEOUT = 60.0
 
+NVME_SIZE = 64 << 20
+
 # The guests that are running.
 _running: set[subprocess.Popen[bytes]] = set()
 
@@ -169,8 +171,10 @@ class Machine:
     every node unless `sockets` says otherwise, and a core has `threads` CPUs. With
     `hotplug` the guest can have absent CPUs added: it prints a line with "kcguest: ask
     add-cpus". `memory_nodes` more nodes have memory and no CPU, and with `bare` the last
-    of the others has CPUs and no memory. With `network` there is a card, and a gateway
-    10.0.2.2 that answers, but no way beyond it. `arch` is one of ARCHES.
+    of the others has CPUs and no memory. CPUs are `interleaved` if each is on another node
+    than the one before. With `network` there is a card, and a gateway
+    10.0.2.2 that answers, but no way beyond it. With `nvme` there is a disk, which takes
+    what is written and gives zeros. `arch` is one of ARCHES.
     """
 
     smp: int = 8
@@ -183,7 +187,9 @@ class Machine:
     threads: int = 1
     memory_nodes: int = 0
     bare: bool = False
+    interleaved: bool = False
     network: bool = False
+    nvme: bool = False
 
     def __post_init__(self) -> None:
         total = self.maxcpus or self.smp
@@ -209,10 +215,19 @@ class Machine:
         """Whether the host could run it without emulation."""
         return ARCHES[self.arch].qemu == platform.machine()
 
+    def node_cpus(self, node: int) -> range:
+        """Returns the possible CPUs of a node, none for one that has only memory."""
+        total = self.maxcpus or self.smp
+        if node >= self.nodes:
+            return range(0)
+        if self.interleaved:
+            return range(node, total, self.nodes)
+        cores = total // self.nodes
+        return range(node * cores, (node + 1) * cores)
+
     def arguments(self) -> list[str]:
         """Returns QEMU's arguments; every node has a memory of its own."""
         total = self.maxcpus or self.smp
-        cores = total // self.nodes
         arch = ARCHES[self.arch]
         board = (arch.many if total > 8 else "") or arch.board
         args = ["-machine", board, "-cpu", arch.cpu, "-m", f"{self.memory}M"]
@@ -232,7 +247,9 @@ class Machine:
         for node in nodes:
             words = [f"node,nodeid={node}"]
             if node < self.nodes:
-                words.append(f"cpus={node * cores}-{(node + 1) * cores - 1}")
+                cpus = self.node_cpus(node)
+                each_alone = [f"cpus={cpu}" for cpu in cpus]
+                words += each_alone if self.interleaved else [f"cpus={cpus[0]}-{cpus[-1]}"]
             if node in having:
                 size = share if node else self.memory - share * (len(having) - 1)
                 args += ["-object", f"memory-backend-ram,id=mem{node},size={size}M"]
@@ -240,6 +257,10 @@ class Machine:
             args += ["-numa", ",".join(words)]
         if self.network:
             args += ["-netdev", "user,id=net0,restrict=on", "-device", "virtio-net-pci,netdev=net0"]
+        if self.nvme:
+            # It has no file, and each of its queues has an interrupt.
+            disk = f"driver=null-co,node-name=disk0,size={NVME_SIZE},read-zeroes=on"
+            args += ["-blockdev", disk, "-device", "nvme,drive=disk0,serial=kcguest"]
         return args
 
 

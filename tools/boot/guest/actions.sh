@@ -141,12 +141,20 @@ do_affinity() {
 }
 
 mount_cgroups() {
+	[ ! -e /sys/fs/cgroup/cgroup.procs ] || return 0
 	mkdir -p /sys/fs/cgroup
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
 }
 
+# cgroups_v1: cpusets of version 1, for what comes after it
+do_cgroups_v1() {
+	mkdir -p /sys/fs/cgroup
+	mount -t cgroup -o cpuset cgroup /sys/fs/cgroup
+}
+
 enable_cpusets() {
 	mount_cgroups
+	[ ! -e /sys/fs/cgroup/tasks ] || return 0
 	echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control
 }
 
@@ -216,9 +224,33 @@ do_leaks() {
 	output_of "leaks${1:+-$1}" /run/leaks
 }
 
-# insmod:FILE
+# insmod:FILE~PARAMETER...
 do_insmod() {
-	insmod "$1"
+	local IFS='~'
+	# shellcheck disable=SC2086
+	insmod $1
+}
+
+# one_outside:THREAD: has it alone on CPU 5, as the guide says how
+do_one_outside() {
+	local p
+	for p in 2 $(ps -o pid,ppid | awk '$2 == 2 { print $1 }'); do taskset -cp 0-1 "$p"; done >/dev/null 2>&1
+	echo 3 >/sys/devices/virtual/workqueue/cpumask
+	echo 0-1,5 >/sys/devices/system/cpu/kthread_cpus
+	taskset -cp 5 "$(pidof "$1")" >/dev/null
+}
+
+# firsts:COUNT: where the threads of interrupts begin that a module has, which comes and goes
+do_firsts() {
+	local trace=/sys/kernel/tracing tries=0
+	[ -d $trace/instances ] || mount -t tracefs tracefs $trace
+	echo 1 >$trace/events/sched/sched_switch/enable || return
+	while [ $tries -lt "$1" ]; do
+		insmod /kc/kcbrief.ko && rmmod kcbrief || return
+		tries=$((tries + 1))
+	done
+	echo 0 >$trace/events/sched/sched_switch/enable
+	awk -v what=firsts -f /kc/facts.awk $trace/trace >>"$facts"
 }
 
 # selftest:NAME~ARGUMENT...: one of the kernel's own, and what it prints
@@ -494,13 +526,9 @@ do_timers() {
 	sleep 1
 	taskset 1 sh -c 'echo delay >/proc/kcwork'
 	echo >$instance/trace
-	# Long naps: what a new process leaves to RCU has the tick go on for a while.
-	# shellcheck disable=SC2016 # It is that shell's.
-	taskset 1 sh -c 'tries=0
-		while [ $tries -lt 10 ]; do
-			usleep 300000
-			tries=$((tries + 1))
-		done'
+	# No other process meanwhile: what it leaves to RCU has the tick go on for a while, and a
+	# CPU with a tick keeps its timers.
+	taskset 1 sleep 4
 	echo 0 >$instance/tracing_on
 	echo delayed >/proc/kcwork || status=1
 	kill $loop

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Prints facts, one process for all of them: a fork for each thread would take
-# longer than the boot. "what" is start, snapshot, klog, file, lines, tally, fired, work
-# or timers.
+# longer than the boot. "what" is start, snapshot, klog, file, lines, tally, fired, work,
+# firsts or timers.
 
 BEGIN {
 	for (i = 1; i < 256; i++)
@@ -17,7 +17,7 @@ BEGIN {
 		lines(ARGV[1])
 	else if (what == "tally")
 		tally()
-	if (what != "klog" && what != "fired" && what != "work" && what != "timers")
+	if (what !~ /^(klog|fired|work|firsts|timers)$/)
 		exit
 }
 
@@ -62,6 +62,16 @@ what == "work" {
 	next
 }
 
+# The first time that each thread of an interrupt is switched to.
+what == "firsts" {
+	if (!match($0, /\[[0-9]+\]/))
+		next
+	on = substr($0, RSTART + 1, RLENGTH - 2) + 0
+	if (match($0, /next_comm=irq\/.* next_pid=[0-9]+/) && !began[substr($0, RSTART, RLENGTH)]++)
+		first[on]++
+	next
+}
+
 what == "timers" {
 	if (!match($0, /\[[0-9]+\]/))
 		next
@@ -80,6 +90,8 @@ what == "timers" {
 END {
 	if (what == "timers")
 		print "@kc timers own=" expired["own"] + 0 " foreign=" expired["foreign"] + 0
+	for (key in first)
+		print "@kc first cpu=" key " count=" first[key]
 	for (key in ran) {
 		split(key, part, SUBSEP)
 		print "@kc worked kind=" part[1] " cpu=" part[2] " count=" ran[key]

@@ -5,7 +5,7 @@
  *	plant NAME
  *
  * Those who call it choose the CPU, with taskset. It goes on until it is killed, but for
- * "timer" and "ipi", which end by themselves. plants.sh has what is for the shell.
+ * "timer", "ipi" and "net", which end by themselves. plants.sh has what is for the shell.
  */
 #define _GNU_SOURCE
 #include <linux/membarrier.h>
@@ -16,12 +16,14 @@
 #include <sys/wait.h>
 #include <termios.h>
 
+#include "arp.h"
 #include "guest.h"
 
 #define TTY "/dev/ttyS0"
 #define FILE_NAME "/run/planted"
 #define TIMERS 20
 #define CALLS 200
+#define QUESTIONS 8
 #define BYTES (4 << 20)
 #define PAGE 4096
 
@@ -123,6 +125,21 @@ static void rcu(void)
 	}
 }
 
+/* Answers that a network card receives. */
+static void net(void)
+{
+	struct question question;
+	const int network = open_network(&question);
+	unsigned int answers = 0, i;
+
+	if (network < 0)
+		die("eth0: %s", strerror(errno));
+	for (i = 0; i < QUESTIONS; i++)
+		answers += ask_gateway(network, &question, 1);
+	if (!answers)
+		die("eth0: no answer");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -130,7 +147,7 @@ int main(int argc, char **argv)
 		void (*run)(void);
 	} all[] = {
 		{ "spin", spin }, { "timer", timer }, { "ipi", ipi }, { "pages", pages },
-		{ "rcu", rcu },
+		{ "rcu", rcu }, { "net", net },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(all) / sizeof(*all); i++) {
@@ -139,5 +156,5 @@ int main(int argc, char **argv)
 		all[i].run();
 		return 0;
 	}
-	die("usage: plant spin|timer|ipi|pages|rcu");
+	die("usage: plant spin|timer|ipi|pages|rcu|net");
 }

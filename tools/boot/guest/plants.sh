@@ -32,9 +32,9 @@ plant_timer() {
 	during spin from $idle /kc/plant timer
 }
 
-# Work for each CPU, queued by a task.
+# Work for each CPU in turn, eight times, queued by a task.
 plant_work() {
-	from $here sh -c 'echo run percpu 8 >/proc/kcwork'
+	from $here sh -c 'echo run percpu 24 >/proc/kcwork'
 }
 
 # schedule_on_each_cpu()
@@ -63,12 +63,12 @@ plant_irq() {
 		echo $here >"/proc/irq/$irq/smp_affinity"
 }
 
-# Answers that a network card receives.
+# Answers that a network card receives, whose driver may be built in. The name of its interrupt
+# begins with that of the device.
 plant_net() {
 	local irq
-	from $here ifconfig eth0 10.0.2.15 up &&
-		irq=$(irq_of virtio0-input.0) && echo $there >"/proc/irq/$irq/smp_affinity" &&
-		from $here ping -c 4 10.0.2.2 >/dev/null
+	irq=$(irq_of virtio0-input.0) && echo $there >"/proc/irq/$irq/smp_affinity" &&
+		from $here /kc/plant net
 }
 
 plant_vmstat() {
@@ -84,13 +84,13 @@ plant_srcu() {
 	from $there sh -c 'for i in 1 2 3 4; do echo 1 >"$0"; echo 0 >"$0"; done' $event
 }
 
-# A static key is switched, and a static call for kernels that have no keys in their code.
+# A static key is switched; in a kernel that has no keys in its code, a static call.
 plant_key() {
-	local event=/sys/kernel/tracing/events/sched/sched_process_hang/enable
+	local file=/proc/sys/kernel/sched_schedstats config=/proc/config.gz
+	[ ! -e $config ] || zcat $config | grep -q '^CONFIG_JUMP_LABEL=y' ||
+		file=/sys/kernel/tracing/events/sched/sched_process_hang/enable
 	# shellcheck disable=SC2016 # It is that shell's.
-	from $here sh -c 'for i in 1 0; do
-		echo $i >/proc/sys/kernel/sched_schedstats && echo $i >"$0"
-	done' $event
+	from $here sh -c 'for i in 1 0; do echo $i >"$0" || exit; done' $file
 }
 
 # Loaded and unloaded; plant_work needs it later.

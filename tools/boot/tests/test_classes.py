@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from errno import EIO, EPERM
 from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import CpuSet, format_cpus, new_complaints, parse_cpus
+from facts import CpuSet, Facts, Step, format_cpus, new_complaints, parse_cpus
 from scenarios import Boot
 from sequences import Sequence
 from vm import UNPATCHED, Machine
@@ -25,27 +26,31 @@ def _timers(words: str, before: str = "") -> Boot:
     return Boot("on", Machine(), f"{words} kcguest.do={actions}".strip(), "kcload")
 
 
-@pytest.mark.parametrize(
-    "boot",
-    [
-        _timers("kthread_cpus=0-1"),
-        _timers("kthread_cpus=timer,0"),
-        _timers("kthread_cpus=0-1 isolcpus=7"),
-        # CPU 0 hands nothing over, while CPUs of the list come and go.
-        _timers("kthread_cpus=2-3", "offline:2+3,online:3+2,"),
-        _timers("", f"write:{KCPUS}=0-1,"),
-        _timers("kthread_cpus=4-5", f"write:{KCPUS}=0+2,"),
-    ],
-    ids=["option", "timer-only", "isolcpus", "hotplug", "written", "written-elsewhere"],
-)
-def test_timers_stay(boot: Boot, boots: Boots) -> None:
+# Each with the CPUs that may run the work which CPU 0 arms: it may always do so itself.
+TIMERS = {
+    "option": (_timers("kthread_cpus=0-1"), "0-1"),
+    "timer-only": (_timers("kthread_cpus=timer,0"), "0"),
+    "isolcpus": (_timers("kthread_cpus=0-1 isolcpus=7"), "0-1"),
+    # CPU 0 hands nothing over, while CPUs of the list come and go.
+    "hotplug": (_timers("kthread_cpus=2-3", "offline:2+3,online:3+2,"), "0,2-3"),
+    "written": (_timers("", f"write:{KCPUS}=0-1,"), "0-1"),
+    "written-elsewhere": (_timers("kthread_cpus=4-5", f"write:{KCPUS}=0+2,"), "0,2"),
+    # No CPU of the list is there, and CPU 5 is no fallback.
+    "none-online": (_timers("kthread_cpus=2-3 isolcpus=5", "offline:2+3,"), "0-1,4,6-7"),
+    "partition": (_timers("kthread_cpus=0,5", "isolate:5,"), "0"),
+    "nohz-full": (_timers("kthread_cpus=0-1 nohz_full=5-7"), "0-1"),
+}
+
+
+@pytest.mark.parametrize(("boot", "places"), TIMERS.values(), ids=TIMERS)
+def test_timers_stay(boot: Boot, places: str, boots: Boots) -> None:
     """A CPU outside of the list handles no timer of another one, however busy it is."""
     facts = boots.facts(boot)
     assert not facts.failed_actions
     assert facts.timers["own"] > 0
     assert facts.timers["foreign"] == 0
     assert facts.delayed
-    assert 5 not in facts.delayed
+    assert facts.delayed <= parse_cpus(places)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_timers_go_where_it_is_busy(boot: Boot, boots: Boots) -> None:
     """Without the flag, that CPU gets timers of others, and the work that they queue."""
     facts = boots.facts(boot)
     assert not facts.failed_actions
-    assert facts.timers["foreign"] > 0
+    assert facts.timers["foreign"] > 0, (facts.timers, facts.delayed)
     assert 5 in facts.delayed
 
 
@@ -110,6 +115,64 @@ def test_interrupts_of_drivers(boot: Boot, boots: Boots) -> None:
     assert seen == expected
 
 
+# A network card and a disk, whose drivers spread their queues over the CPUs.
+DEVICES = Sequence(
+    "devices",
+    "isolcpus=7 kthread_cpus=2-3",
+    "2-3",
+    (
+        "offline=2,3",
+        "online=3,2",
+        "write=/proc/irq/{virtio0-config}/smp_affinity:30",
+        "offline=3,2",
+        "online=2,3",
+        "write=/proc/irq/{nvme0q1}/smp_affinity:ff",
+    ),
+    machine=Machine(network=True, nvme=True),
+    trace=False,
+)
+
+
+def _irqs_of(facts: Facts, step: Step, fixed: bool) -> dict[str, CpuSet]:
+    """Returns where the devices' interrupts may go, by name: two boots number them as they like."""
+    return {
+        name: step.irqs[number]
+        for number, name in facts.handlers.items()
+        if number in step.irqs
+        and name.startswith(("virtio", "nvme"))
+        and (number in facts.fixed_irqs) == fixed
+    }
+
+
+@pytest.mark.parametrize("sequence", [DEVICES], ids=["devices"])
+def test_interrupts_of_devices(sequence: Sequence, boots: Boots) -> None:
+    """Those of a card are on the list or, while that is away, elsewhere, but managed ones stay."""
+    facts, reference = boots.facts(sequence.boot), boots.facts(sequence.reference)
+    assert not new_complaints(facts, reference)
+    *made, refused = facts.steps
+    assert [step.status for step in made] == [0] * len(made)
+    assert refused.status in (EIO, EPERM)
+    confined, rest, chosen = map(parse_cpus, ("2-3", "0-1,4-6", "4-5"))
+    by_hand = ""
+    for step in facts.steps:
+        if "{virtio" in step.arg:
+            by_hand = "virtio0-config"
+        seen = _irqs_of(facts, step, fixed=False)
+        assert seen.keys() >= {"virtio0-config", "virtio0-input.0", "virtio0-output.0", "nvme0q0"}
+        for name, cpus in seen.items():
+            limit = chosen if name == by_hand else confined & step.online or rest
+            where = f"{step}: {name} is on {format_cpus(cpus)}, not within {format_cpus(limit)}"
+            # It may not have moved yet from what has gone offline.
+            assert cpus & step.online, where
+            assert cpus & step.online <= limit, where
+    assert len(facts.steps) == len(reference.steps)
+    for step, other in zip(facts.steps, reference.steps, strict=True):
+        assert (str(step), step.status) == (str(other), other.status)
+        managed = _irqs_of(facts, step, fixed=True)
+        assert len(managed) > 1
+        assert managed == _irqs_of(reference, other, fixed=True), step
+
+
 WINS = _steps("irqaffinity=6 kthread_cpus=2-3", "write=/proc/kcload:irq~4~4-7", "each=2-3")
 
 
@@ -124,6 +187,42 @@ def test_irqaffinity_wins(boot: Boot, reference: Boot, boots: Boots) -> None:
     assert [step.irqs for step in facts.steps] == [step.irqs for step in other.steps]
     assert [step.irq_default for step in facts.steps] == [step.irq_default for step in other.steps]
     assert not new_complaints(facts, other)
+
+
+ONE_OUTSIDE = Boot(
+    "on",
+    Machine(),
+    "kthread_cpus=0-1 kcguest.do=one_outside:khungtaskd,facts,insmod:/kc/kcload.ko,"
+    "write:/proc/kcload=add~node:1~2,offline:5,facts,online:5,facts",
+    "kcload",
+)
+
+
+@pytest.mark.parametrize("boot", [ONE_OUTSIDE], ids=["guide"])
+def test_one_thread_outside(boot: Boot, boots: Boots) -> None:
+    """The guide's way to have one thread elsewhere leaves all others where they are."""
+    facts = boots.facts(boot)
+    assert not facts.failed_actions
+    for snapshot, cpus in zip(facts.snapshots[-3:], ("5", "0-1,5", "5"), strict=True):
+        threads = {thread.name: thread.allowed for thread in snapshot.managed}
+        assert threads.pop("khungtaskd") == parse_cpus(cpus)
+        assert {name for name, mask in threads.items() if not mask <= {0, 1}} == set()
+        assert snapshot.workqueues == {0, 1}
+    assert "kcload-node/0" in threads
+
+
+def _firsts(words: str, config: str = "on") -> Boot:
+    return Boot(config, Machine(), f"irqaffinity=6 {words} kcguest.do=firsts:20", "kcload")
+
+
+def test_threads_of_interrupts_begin_inside(boots: Boots) -> None:
+    """Also if the interrupt itself is elsewhere; on the unpatched kernel they begin anywhere."""
+    facts, other = boots.facts(_firsts("kthread_cpus=2-3")), boots.facts(_firsts("", UNPATCHED))
+    assert not facts.failed_actions
+    assert not other.failed_actions
+    assert sum(facts.firsts.values()) == sum(other.firsts.values()) == 20
+    assert facts.firsts.keys() <= {2, 3}
+    assert not other.firsts.keys() <= {2, 3}
 
 
 def _waiting(words: str) -> Boot:

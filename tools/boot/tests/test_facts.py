@@ -318,7 +318,11 @@ def test_steps() -> None:
     """Each step has all kernel threads, although only what has changed is told."""
     lines = [
         "begin version=1 kernel=7.3.4",
-        "step number=0 name=start arg= status=0 online=0-3 isolated= present=0-3",
+        "interrupt number=4 names=acpi,tty%20S0 fixed=0",
+        "interrupt number=24 names=nvme0q1 fixed=1",
+        "interrupt number=25 names=nvme0q2 fixed=1",
+        "step number=0 name=start arg= status=0 online=0-3 isolated= present=0-3 irq4=c",
+        "interrupt number=25 names=virtio0-input.0 fixed=0",
         f"kthread pid=2 name=kthreadd flags={PF_KTHREAD}",
         f"kthread pid=9 name=old%20one flags={PF_KTHREAD}",
         "allowed list=0-3 pids=2,9",
@@ -327,6 +331,8 @@ def test_steps() -> None:
         "gone pids=9",
         "epoch kind=moving step=1 online=0-2 isolated=1 switches=7",
         "ran cpus=0,2 threads=2,0:made",
+        "counted cpu=0 worker=9 rescuer=0 helper=1 managed=7 timer=5 softirq=4 irq=3",
+        "counted cpu=2 worker=0 rescuer=0 helper=0 managed=0 timer=0 softirq=0 irq=0",
         "sampled events=8 switches=7 lost=1 cpus=0,2",
         "output of=join line=left=0%20wrong=0",
         "failed text=no%20room",
@@ -341,6 +347,12 @@ def test_steps() -> None:
     assert [(t.name, t.allowed) for t in second.managed] == [("kthreadd", frozenset({0}))]
     assert (second.arg, second.status, second.isolated) == ("a:b c", 22, frozenset({1}))
     assert str(second) == "step 1 (write a:b c)"
+    assert facts.handlers == {4: "acpi,tty S0", 24: "nvme0q1", 25: "virtio0-input.0"}
+    assert facts.fixed_irqs == {24}
+    assert first.irqs == {4: frozenset({2, 3})}
+    counted = facts.epochs[0].counted
+    assert [counted[cpu]["irq"] for cpu in (0, 2)] == [3, 0]
+    assert [counted[0][kind] for kind in ("timer", "softirq")] == [5, 4]
     assert facts.epochs[0].ran == [(frozenset({0, 2}), [(2, "managed"), (0, "made")])]
     assert facts.sampled is not None
     assert (facts.sampled.lost, facts.sampled.cpus) == (1, frozenset({0, 2}))

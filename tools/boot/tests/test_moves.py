@@ -365,6 +365,32 @@ def test_levels(old: str, new: str, message: str) -> None:
     assert [message in line for line in found(text.replace(old, new))] == [True]
 
 
+@pytest.mark.parametrize(
+    ("fact", "arg", "clean"),
+    [
+        ("number=4 names=ttyS0 fixed=0", "/proc/irq/5/smp_affinity:30", False),
+        # Where only the kernel places it, and where a step has placed it by its name.
+        ("number=4 names=nvme0q3 fixed=1", "/proc/irq/5/smp_affinity:30", True),
+        ("number=4 names=acpi,ttyS0 fixed=0", "/proc/irq/{ttyS0}/smp_affinity:30", True),
+        ("number=4 names=ttyS01 fixed=0", "/proc/irq/{ttyS0}/smp_affinity:30", False),
+    ],
+)
+def test_interrupts_with_names(fact: str, arg: str, clean: bool) -> None:
+    """Nobody asks of an interrupt what the kernel or user space has decided."""
+    sequence = replace(SEQUENCE, words="kthread_cpus=2-3", flags=("irq",))
+    step = "status=0 online=0-7 isolated= present=0-7 irqdefault=0c"
+    facts = parsed(
+        [
+            f"interrupt {fact}",
+            f"step number=0 name=start arg= {step} irq4={'ff' if 'fixed=1' in fact else '0c'}",
+            f"step number=1 name=write arg={arg} {step} irq4=30",
+        ]
+    )
+    rules = Rules(sequence, facts.steps[0])
+    rules.follow(facts)
+    assert (list(interrupts(rules, facts)) == []) == clean
+
+
 def test_steps_were_not_made() -> None:
     """A guest that could not make the steps says why, and passes nothing."""
     facts = told()

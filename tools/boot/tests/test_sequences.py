@@ -12,7 +12,16 @@ import pytest
 from facts import COMPLAINT, CpuSet, Facts, Step, new_complaints, parse_cpus
 from moves import surprises
 from scenarios import Boot
-from sequences import AS_MAINLINE, JUGGLED, LONGEST_COMMAND_LINE, NOISE, SEQUENCES, Sequence
+from sequences import (
+    AS_MAINLINE,
+    AS_MAINLINE_V1,
+    JUGGLED,
+    LONGEST_COMMAND_LINE,
+    NOISE,
+    SEQUENCES,
+    STILL,
+    Sequence,
+)
 from vm import Guest
 
 if TYPE_CHECKING:
@@ -30,7 +39,15 @@ def test_sequence(sequence: Sequence, boots: Boots) -> None:
         pytest.fail(f"{sequence.id} ({sequence.words or 'no option'}):\n{lines}", pytrace=False)
 
 
-@pytest.mark.parametrize("sequence", [AS_MAINLINE], ids=["as-mainline"])
+@pytest.mark.parametrize("sequence", [STILL], ids=["still-interrupt"])
+def test_still(sequence: Sequence, boots: Boots) -> None:
+    """The thread of an interrupt that nobody can place was there, and one that is managed."""
+    for step in boots.facts(sequence.boot).steps:
+        threads = [t for t in step.managed if t.irq is not None and t.name.endswith("-kcbrief")]
+        assert len(threads) == 1, step
+
+
+@pytest.mark.parametrize("sequence", [AS_MAINLINE, AS_MAINLINE_V1], ids=["as-mainline", "v1"])
 def test_as_mainline(sequence: Sequence, boots: Boots) -> None:
     """Without the option, what user space sets has the effect that it has without the series."""
     ours, mainline = boots.facts(sequence.boot), boots.facts(sequence.reference)
@@ -70,17 +87,30 @@ def test_noise(sequence: Sequence, boots: Boots) -> None:
     """No confined work ran on the busy CPUs, and without the option much of each kind did."""
     confined = parse_cpus(sequence.cpus or "")
     counts = [outside(boots.facts(b), confined) for b in (sequence.boot, sequence.reference)]
-    print(f"runs outside of K: {counts[0]}, and without the option {counts[1]}")
+    print(f"outside of K: {counts[0]}, and without the option {counts[1]}")
     assert counts[0] == dict.fromkeys(NOISY, 0)
     assert all(counts[1].values()), counts[1]
+    done = [noise_of(boots.facts(boot)) for boot in (sequence.boot, sequence.reference)]
+    print(f"meanwhile: {done[0]}, and without the option {done[1]}")
+    for told in done:
+        assert all(int(told[what]) > 0 for what in ("rounds", "answers", "transfers")), told
+    # Delayed work is the timers' to place.
+    ran = parse_cpus(done[0]["ran"])
+    assert ran
+    assert ran <= confined, done[0]
 
 
 # A rescuer has to go where a workqueue of a CPU needs it; test_sequence looks at the others.
-NOISY = ("managed", "worker", "helper")
+NOISY = ("managed", "worker", "helper", "timer", "softirq", "irq")
+
+
+def noise_of(facts: Facts) -> dict[str, str]:
+    """Returns what the noise has told of itself."""
+    return next(step.result for step in facts.steps if step.name == "noise")
 
 
 def outside(facts: Facts, confined: CpuSet) -> dict[str, int]:
-    """Returns how often work of each kind began to run on another CPU."""
+    """Returns how often work of each kind began to run, or was done, on another CPU."""
     counted = [epoch.counted for epoch in facts.epochs if epoch.counted]
     assert len(counted) == 1, "the guest has counted nothing"
     return {

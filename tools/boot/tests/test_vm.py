@@ -52,10 +52,27 @@ def test_memory_adds_up() -> None:
 
 def test_threads_of_a_core() -> None:
     """The CPUs of a core are some of those of its socket."""
+    args = Machine(smp=4, sockets=4, interleaved=True).arguments()
+    assert values(args, "-numa")[1] == "node,nodeid=1,cpus=1,cpus=3,memdev=mem1"
     args = Machine(nodes=1, threads=2).arguments()
     assert values(args, "-smp") == ["8,maxcpus=8,sockets=1,cores=4,threads=2"]
     with pytest.raises(BadMachine, match="divide evenly"):
         Machine(smp=6, threads=2)
+
+
+@pytest.mark.parametrize("arch", vm.ARCHES)
+def test_devices(arch: str) -> None:
+    """A card and a disk are there only if they are asked for; the disk has no file."""
+    none = Machine(arch=arch).arguments()
+    assert not {"-netdev", "-blockdev", "-device"} & set(none)
+    args = Machine(arch=arch, network=True, nvme=True).arguments()
+    assert values(args, "-device") == [
+        "virtio-net-pci,netdev=net0",
+        "nvme,drive=disk0,serial=kcguest",
+    ]
+    assert values(args, "-blockdev") == [
+        "driver=null-co,node-name=disk0,size=67108864,read-zeroes=on"
+    ]
 
 
 def test_other_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ void step_spin(const char *arg)
 	end_step("spin", arg, status);
 }
 
-/* Splits "FILE:VALUE" and puts in what "@" and "~" stand for. */
+/* Splits "FILE:VALUE" and puts in what "@", "~" and "{NAME}" stand for. */
 const char *split(const char *name, const char *arg, char *path, size_t size)
 {
 	static char value[256];
@@ -120,6 +120,8 @@ const char *split(const char *name, const char *arg, char *path, size_t size)
 	for (at = value; *at; at++)
 		if (*at == '~')
 			*at = ' ';
+	put_numbers(path, size);
+	put_numbers(value, sizeof(value));
 	return value;
 }
 
@@ -229,14 +231,18 @@ int place(int pid, cpus_t cpus)
 	return sched_setaffinity(pid, sizeof(set), &set) ? errno : 0;
 }
 
-int start_process(void)
+/* One that sleeps all the time, or that never does. */
+int start_process(const char *name)
 {
-	child = fork();
-	if (child < 0)
+	const bool sleeps = !strcmp(name, "child");
+	const pid_t pid = fork();
+
+	if (pid < 0)
 		die("fork: %s", strerror(errno));
-	if (!child)
-		for (;;)
+	while (!pid)
+		if (sleeps)
 			pause();
+	*(sleeps ? &child : &busy) = pid;
 	return 0;
 }
 
@@ -247,6 +253,8 @@ static int pid_of(const char *name)
 
 	if (!strcmp(name, "child"))
 		return child;
+	if (!strcmp(name, "busy"))
+		return busy;
 	for (i = 0; i < thread_count; i++)
 		if (threads[i].here && !strcmp(threads[i].name, name))
 			return threads[i].pid;

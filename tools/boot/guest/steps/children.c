@@ -9,6 +9,8 @@
 #include "steps.h"
 
 #define MAX_CHILDREN 16
+/* The trace has room for more than a second, and who sleeps lets a CPU be idle. */
+#define DRAIN_PAUSE_US 50000
 
 static pid_t children[MAX_CHILDREN];
 static int child_count;
@@ -48,7 +50,7 @@ int wait_for_children(void)
 
 		drain_trace();
 		if (!done) {
-			usleep(JOIN_PAUSE_US);
+			usleep(DRAIN_PAUSE_US);
 			continue;
 		}
 		for (i = 0; i < child_count && children[i] != done; i++)

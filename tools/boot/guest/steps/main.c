@@ -13,7 +13,8 @@
  *	                             in every order
  *	spin=COUNT:LIST              all of them off and on COUNT times, one step
  *	write=FILE:VALUE             "@" before FILE stands for the root of cgroup v2,
- *	                             "~" in VALUE for a space
+ *	                             "~" in VALUE for a space, "{NAME}" for the number of
+ *	                             the interrupt whose handler has this name
  *	background=FILE:VALUE join   the same while the next steps go on; waits for it
  *	read=FILE                    tells its first line, as what FILE has printed
  *	again=FILE                   writes to it what is read from it
@@ -21,7 +22,8 @@
  *	                             longer
  *	left=SECONDS                 waits for all that was left alone
  *	mkdir=DIRECTORY rmdir=DIRECTORY
- *	child                        starts a process, which is a THREAD of that name
+ *	child busy                   starts a process that sleeps, or one that does not, which is
+ *	                             a THREAD of that name
  *	affinity=THREAD:LIST         sched_setaffinity() on a kernel thread
  *	cpuset=THREAD:NAME           moves it to this cpuset, "@" for the top one
  *	ask=WORD                     has the host do something, see vm.py
@@ -33,9 +35,10 @@
  *	rescue                       work that only a rescuer can do; as above
  *	helper=modprobe,core,uevent  has the kernel start usermode helpers of these
  *	                             kinds, which tell on what CPUs they may run
- *	noise=ROUNDS:LIST            busy loops on these CPUs, and on the others a
+ *	noise=SECONDS:LIST           busy loops on these CPUs, and on the others a
  *	                             load that gives the kernel much to do; what it
- *	                             did on which CPU is counted
+ *	                             did on which CPU is counted. The machine must have
+ *	                             a network card and an NVMe disk
  *	juggle=COUNT:CPU             takes the CPU off and on COUNT times, while threads of
  *	                             the module are woken and sched_setaffinity() sends
  *	                             them to it and away, until they may be anywhere
@@ -94,8 +97,8 @@ int run_simple(const char *name, const char *arg)
 		value = split(name, arg, path, sizeof(path));
 		return set_cpuset(path, value);
 	}
-	if (!strcmp(name, "child"))
-		return start_process();
+	if (!strcmp(name, "child") || !strcmp(name, "busy"))
+		return start_process(name);
 	if (!strcmp(name, "kcpus"))
 		return write_kcpus(arg);
 	if (!strcmp(name, "hotplug"))
@@ -176,5 +179,7 @@ int main(int argc, char **argv)
 		tell_trace();
 	if (child)
 		kill(child, SIGKILL);
+	if (busy)
+		kill(busy, SIGKILL);
 	return 0;
 }

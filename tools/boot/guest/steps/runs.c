@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* On which CPUs the kernel threads have run, from what was recorded. */
 #define _GNU_SOURCE
+#include <search.h>
+
 #include "steps.h"
 
 struct run {
@@ -77,6 +79,47 @@ static void count_run(const struct event *event)
 	class_runs[event->cpu][is_managed ? MANAGED : event->next_class]++;
 }
 
+/* Where each timer was armed last, by its address; -1: where it was meant to expire. */
+struct timer {
+	uint64_t address;
+	int cpu;
+};
+
+static void *timers;
+
+static int by_address(const void *a, const void *b)
+{
+	const struct timer *one = a, *other = b;
+
+	return one->address < other->address ? -1 : one->address > other->address;
+}
+
+static void take_armed(const struct event *event)
+{
+	struct timer *timer = malloc(sizeof(*timer)), **found;
+
+	if (!timer)
+		die("out of memory");
+	timer->address = event->timer;
+	found = tsearch(timer, &timers, by_address);
+	if (!found)
+		die("out of memory");
+	if (*found != timer)
+		free(timer);
+	(*found)->cpu = event->pinned ? -1 : event->cpu;
+}
+
+/* Counts a timer of another CPU. */
+static void count_expired(const struct event *event)
+{
+	const struct timer key = { .address = event->timer };
+	struct timer **found = tfind(&key, &timers, by_address);
+
+	/* Who armed it before that was recorded is not known. */
+	if (found && (*found)->cpu >= 0 && (*found)->cpu != event->cpu)
+		class_runs[event->cpu][TIMER]++;
+}
+
 /* One fact for the epoch and one for each set of CPUs. */
 static void end_epoch(const char *kind, const struct state *state)
 {
@@ -146,6 +189,15 @@ void tell_trace(void)
 			seen |= (cpus_t)1 << event->cpu;
 			epoch_switches++;
 			switches++;
+			break;
+		case ARMED:
+			take_armed(event);
+			break;
+		case EXPIRED:
+			count_expired(event);
+			break;
+		case ENTERED:
+			class_runs[event->cpu][event->next_class]++;
 			break;
 		case CPU_UP:
 			if (booting)

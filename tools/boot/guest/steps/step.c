@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A step begins and ends, with marks in the trace around it. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "steps.h"
 
@@ -71,7 +69,7 @@ void end_change(void)
 	count_runs = false;
 }
 
-pid_t background, child;
+pid_t background, child, busy;
 char background_path[256];
 
 /* Wakes kernel threads that are asleep most of the time, so that they run. */
@@ -101,7 +99,7 @@ void start_ksmd(void)
 }
 
 /* The first line of a file as a value of a fact, if there is one. */
-static void print_file(const char *key, const char *path)
+void print_file(const char *key, const char *path)
 {
 	char text[1024];
 
@@ -122,37 +120,12 @@ void begin_step(const char *name, const char *arg)
 	write_all(kmsg_fd, text);
 }
 
-/* The affinity of every interrupt that has a handler. */
-static void print_irqs(void)
-{
-	DIR *dir = opendir("/proc/irq");
-	struct dirent *entry;
-
-	if (!dir)
-		return;
-	while ((entry = readdir(dir))) {
-		char path[64], key[16];
-		unsigned int number;
-		struct stat status;
-
-		/* The directory of one that has a handler has one for that. */
-		if (sscanf(entry->d_name, "%u", &number) != 1)
-			continue;
-		snprintf(path, sizeof(path), "/proc/irq/%u", number);
-		if (stat(path, &status) || status.st_nlink <= 2)
-			continue;
-		snprintf(path, sizeof(path), "/proc/irq/%u/smp_affinity", number);
-		snprintf(key, sizeof(key), "irq%u", number);
-		print_file(key, path);
-	}
-	closedir(dir);
-}
-
 void end_step(const char *name, const char *arg, int status)
 {
 	const struct state *state = &states[state_count - 1];
 
 	poke();
+	look_at_irqs();
 	printf("@kc step number=%d name=%s arg=", step_number, name);
 	print_encoded(arg);
 	printf(" status=%d online=%s isolated=%s present=%s", status,
@@ -166,6 +139,8 @@ void end_step(const char *name, const char *arg, int status)
 	printf(" init=%s", format_cpus(allowed_of(1)));
 	if (child)
 		printf(" child=%s", format_cpus(allowed_of(child)));
+	if (busy)
+		printf(" busy=%s", format_cpus(allowed_of(busy)));
 	putchar('\n');
 	if (*result) {
 		printf("@kc result text=");

@@ -60,23 +60,33 @@ extern size_t thread_count;
 
 /* --- trace.c --- */
 
-enum kind { SWITCH, CPU_MOVES, CPU_UP, MARKER };
+enum kind { SWITCH, CPU_MOVES, CPU_UP, MARKER, ARMED, EXPIRED, ENTERED };
 
+/* There are millions of them. */
 struct event {
 	uint64_t time;
-	/* The threads of a switch. "next" is the number of a marker or of a CPU, too. */
-	int prev, next;
+	union {
+		/* The threads of a switch. "next" is the number of a marker or of a CPU, too. */
+		struct {
+			int prev, next;
+		};
+		/* The address of a timer. */
+		uint64_t timer;
+	};
 	/* A new kernel thread has the name of kthreadd until it has its own. */
 	bool prev_made, next_made;
+	/* Who armed the timer wants it where it is. */
+	bool pinned;
 	uint8_t prev_class, next_class;
 	uint8_t cpu, kind;
 };
 
-/* What a thread does, as far as its name tells it. */
-enum class { OTHER, WORKER, RESCUER, HELPER, MANAGED, CLASSES };
+/* What a thread does, as far as its name tells it, and what the kernel does without one. */
+enum class { OTHER, WORKER, RESCUER, HELPER, MANAGED, TIMER, SOFTIRQ, IRQ, CLASSES };
 
 int find_state(const char *name);
 void open_trace(void);
+int record_all(bool on);
 void drain_trace(void);
 unsigned long lost_events(void);
 extern const char *const class_names[CLASSES];
@@ -85,6 +95,13 @@ extern size_t event_count;
 extern int marker_fd;
 extern cpus_t traced;
 extern bool tracing;
+
+/* --- irqs.c --- */
+
+void look_at_irqs(void);
+void print_irqs(void);
+bool is_fixed(int number);
+void put_numbers(char *text, size_t size);
 
 /* --- step.c --- */
 
@@ -96,6 +113,7 @@ struct state {
 };
 
 void write_all(int fd, const char *text);
+void print_file(const char *key, const char *path);
 void begin_change(void);
 void end_change(void);
 void poke(void);
@@ -110,7 +128,7 @@ extern char result[1024];
 extern pid_t left[MAX_LEFT];
 extern int left_count;
 extern pid_t background;
-extern pid_t child;
+extern pid_t child, busy;
 extern char background_path[256];
 
 /* --- changes.c --- */
@@ -127,7 +145,7 @@ int write_again(const char *path);
 int set_hotplug_state(const char *arg);
 int refuse_offline(const char *arg);
 int place(int pid, cpus_t cpus);
-int start_process(void);
+int start_process(const char *name);
 int set_affinity(const char *name, cpus_t cpus);
 int set_cpuset(const char *name, const char *group);
 int await_present(cpus_t cpus);
@@ -150,9 +168,9 @@ pid_t start_child(int (*function)(unsigned int value), unsigned int value, cpus_
 int wait_for_children(void);
 /* What the children of a step share; each counts what it does itself. */
 struct shared {
-	volatile bool stopping;
+	volatile bool stopping, resting;
 	unsigned int hotplug, partitions, workqueues, work, kthreads, bound, parked, stopped,
-		placed, hogs, helpers, modules, smt, suspends;
+		placed, hogs, helpers, modules, smt, suspends, rounds, answers, transfers;
 };
 extern struct shared *shared;
 

@@ -211,6 +211,7 @@ static int torture_threads(unsigned int value)
 /* User space places kernel threads, and lets go of them in the end. */
 static int torture_placement(unsigned int value)
 {
+	int error = 0;
 	size_t i;
 
 	seed(value, 6);
@@ -223,11 +224,11 @@ static int torture_placement(unsigned int value)
 			shared->placed += !place(threads[i].pid, random_cpus());
 		usleep(below(10000));
 	}
-	place(KTHREADD, possible);
+	error = place(KTHREADD, possible);
 	for (i = 0; i < thread_count; i++)
 		if (threads[i].here && !threads[i].bound)
-			place(threads[i].pid, possible);
-	return 0;
+			error = place(threads[i].pid, possible) ?: error;
+	return error;
 }
 
 /* Nobody else runs on a CPU for a while, whatever lock is held by who was preempted. */

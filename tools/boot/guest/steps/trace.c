@@ -8,6 +8,9 @@ const char *const class_names[CLASSES] = {
 	[RESCUER] = "rescuer",
 	[HELPER] = "helper",
 	[MANAGED] = "managed",
+	[TIMER] = "timer",
+	[SOFTIRQ] = "softirq",
+	[IRQ] = "irq",
 };
 
 struct event *events;
@@ -27,6 +30,34 @@ static struct format switch_format, enter_format, exit_format, print_format;
 static int prev_comm, next_comm, prev_pid, next_pid;
 static int enter_cpu, exit_cpu, exit_state, print_buf;
 static int active_state;
+
+/* As in the kernel's linux/timer.h, linux/hrtimer.h and linux/interrupt.h. */
+#define TIMER_PINNED 0x00100000u
+#define HRTIMER_MODE_PINNED 0x02u
+#define NET_TX_SOFTIRQ 2
+#define NET_RX_SOFTIRQ 3
+#define BLOCK_SOFTIRQ 4
+
+/* What is recorded only while it is counted, as there is much of it. */
+static struct {
+	const char *event, *field;
+	enum kind kind;
+	enum class class;
+	/* The field of an armed timer that says whether it is pinned. */
+	const char *flags;
+	unsigned int pinned;
+	struct format format;
+	int at, flags_at;
+} others[] = {
+	{ .event = "timer/timer_start", .field = "timer", .kind = ARMED,
+	  .flags = "flags", .pinned = TIMER_PINNED },
+	{ .event = "timer/hrtimer_start", .field = "hrtimer", .kind = ARMED,
+	  .flags = "mode", .pinned = HRTIMER_MODE_PINNED },
+	{ .event = "timer/timer_expire_entry", .field = "timer", .kind = EXPIRED },
+	{ .event = "timer/hrtimer_expire_entry", .field = "hrtimer", .kind = EXPIRED },
+	{ .event = "irq/softirq_entry", .field = "vec", .kind = ENTERED, .class = SOFTIRQ },
+	{ .event = "irq/irq_handler_entry", .field = "irq", .kind = ENTERED, .class = IRQ },
+};
 
 static void read_format(struct format *format, const char *event)
 {
@@ -118,6 +149,27 @@ void open_trace(void)
 	tracing = true;
 }
 
+/* Has timers, softirqs and interrupts recorded, too, or no longer. Returns 0 or an errno. */
+int record_all(bool on)
+{
+	int error = 0;
+	size_t i;
+
+	for (i = 0; tracing && i < sizeof(others) / sizeof(*others); i++) {
+		char path[128];
+
+		if (!others[i].format.id) {
+			read_format(&others[i].format, others[i].event);
+			others[i].at = field(&others[i].format, others[i].field);
+			if (others[i].flags)
+				others[i].flags_at = field(&others[i].format, others[i].flags);
+		}
+		snprintf(path, sizeof(path), TRACEFS "/events/%s/enable", others[i].event);
+		error = write_file(path, on ? "1" : "0") ?: error;
+	}
+	return error;
+}
+
 static int load_int(const char *data)
 {
 	int value;
@@ -139,6 +191,35 @@ static enum class class_of(const char *name)
 		return RESCUER;
 	/* Those of this guest; before exec() it has the name of a worker. */
 	return !strncmp(name, "umh-", 4) ? HELPER : OTHER;
+}
+
+/* A CPU has the other softirqs for itself; and nobody places the clock's interrupt. */
+static bool is_counted(enum class class, int number)
+{
+	if (class == SOFTIRQ)
+		return number == NET_TX_SOFTIRQ || number == NET_RX_SOFTIRQ ||
+		       number == BLOCK_SOFTIRQ;
+	return number && !is_fixed(number);
+}
+
+/* Returns whether it is an event that record_all() is about, and counts. */
+static bool take_other(const char *data, int type, struct event *event)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		if (!type || type != others[i].format.id)
+			continue;
+		event->kind = others[i].kind;
+		event->next_class = others[i].class;
+		if (event->kind == ENTERED)
+			return is_counted(others[i].class, load_int(data + others[i].at));
+		memcpy(&event->timer, data + others[i].at, sizeof(event->timer));
+		if (others[i].flags)
+			event->pinned = load_int(data + others[i].flags_at) & others[i].pinned;
+		return true;
+	}
+	return false;
 }
 
 static void take_event(const char *data, uint64_t time, int cpu)
@@ -166,7 +247,7 @@ static void take_event(const char *data, uint64_t time, int cpu)
 	} else if (type == print_format.id && data[print_buf] == '#') {
 		event.kind = MARKER;
 		event.next = atoi(data + print_buf + 1);
-	} else {
+	} else if (!take_other(data, type, &event)) {
 		return;
 	}
 	events = grow(events, event_count, sizeof(*events));
