@@ -61,6 +61,14 @@ class Plant:
         return self.plant or self.id
 
 
+def named(applet: str) -> str:
+    """Returns the names of a process of busybox, which gives itself that of its applet.
+
+    That is seen when it is switched to the next time.
+    """
+    return f"{applet}|exe|init"
+
+
 # 20 timers. The task is on a CPU of the list: to move it would be of no use.
 TIMER = Plant(
     "timer",
@@ -74,7 +82,17 @@ TIMER = Plant(
     at_least=15,
 )
 PLANTS = [
-    Plant("each", "work", "refresh_vm_stats", "programs", "/proc/vmstat", "cat", 0, "", "events"),
+    Plant(
+        "each",
+        "work",
+        "refresh_vm_stats",
+        "programs",
+        "/proc/vmstat",
+        named("cat"),
+        0,
+        "",
+        "events",
+    ),
     # 200 calls.
     Plant(
         "ipi", "ipi", "ipi_mb", "programs", "the program that sent it", "plant", 0, "", at_least=150
@@ -138,8 +156,7 @@ PLANTS = [
         "rcu_gp",
         plant="srcu",
     ),
-    # A name that a process gives itself is seen when it is switched to again.
-    Plant("key", "ipi", "do_sync_core", "programs", "changes of sysctls", "sh|init", 0, ""),
+    Plant("key", "ipi", "do_sync_core", "programs", "changes of sysctls", named("sh"), 0, ""),
     Plant(
         "module", "ipi", "do_flush_tlb_all|__cpa_flush_.*", "programs", "before", "insmod", 0, ""
     ),
