@@ -78,24 +78,20 @@ def check_moves(lines: Iterable[str]) -> None:
                 raise BadOutput(f"the threads of case {word['case']} did not move: {line}")
 
 
+def median_costs(lines: Iterable[str], what: str, key: str) -> Figures:
+    """Returns the medians that lines of that kind tell: `WHAT/KIND/VALUE OF KEY`."""
+    told = [words(line) for line in lines if line.startswith(f"{what} ")]
+    return {f"{what}/{word['kind']}/{word[key]}": float(word["median"]) for word in told}
+
+
 def crs_costs(lines: Iterable[str]) -> Figures:
     """Returns the median cost of create + run + stop, for each kind and number of others."""
-    costs = {}
-    for line in lines:
-        if line.startswith("crs "):
-            word = words(line)
-            costs[f"crs/{word['kind']}/{word['others']}"] = float(word["median"])
-    return costs
+    return median_costs(lines, "crs", "others")
 
 
 def timer_costs(lines: Iterable[str]) -> Figures:
     """Returns the median cost of a timer, for each kind and the CPU that it is armed on."""
-    costs = {}
-    for line in lines:
-        if line.startswith("timer "):
-            word = words(line)
-            costs[f"timer/{word['kind']}/{word['cpu']}"] = float(word["median"])
-    return costs
+    return median_costs(lines, "timer", "cpu")
 
 
 def boot_cost(lines: Iterable[str]) -> Figures:

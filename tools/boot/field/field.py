@@ -67,7 +67,7 @@ class Row:
     written: bool = False
 
 
-EVERY = frozenset({"kthread", "wq", "umh", "init", "irq", "timer"})
+EVERY = frozenset({"kthread", "wq", "umh", "init", "irq"})
 ROWS = (
     Row("confined", "kthread_cpus=2-3", "2-3", EVERY),
     Row(
@@ -288,6 +288,8 @@ def judge_more(look: Json) -> list[str]:
     wrong += [f"kernel: {line}" for line in look.get("bad", [])]
     if look.get("partition", "isolated") != "isolated":
         wrong.append(f"the partition is {look['partition']}")
+    if not look.get("session", "there"):
+        wrong.append("nobody knows the CPUs of the session")
     if look.get("verify"):
         wrong.append("verify fails")
     wrong += [f"TuneD: {line}" for line in look.get("log", [])]

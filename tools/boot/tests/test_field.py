@@ -67,6 +67,20 @@ def test_a_thread_outside_is_named_in_the_table_too() -> None:
     assert "- load: 1 outside: kswapd0" in lines
 
 
+def test_a_session_has_cpus_and_those_of_the_option() -> None:
+    """What is not known, or elsewhere, is not as meant."""
+    stock = boot(look("boot", "0-3"), look("session", "0-3", session="0-3"))
+
+    def found(session: str) -> list[str]:
+        return causes(
+            CONFINED, boot(look("boot", "2-3"), look("session", "2-3", session=session)), stock
+        )
+
+    assert found("2-3") == []
+    assert found("0-3") == ["session: the session has CPUs 0-3"]
+    assert found("") == ["session: nobody knows the CPUs of the session"]
+
+
 def test_settings_outside_count_by_class() -> None:
     """PID 1 and interrupts count only if the option names them."""
     ours, stock = boot(look("boot", "2-3", settings="0-3")), boot(look("boot", "0-3"))

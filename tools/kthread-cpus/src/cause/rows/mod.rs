@@ -51,15 +51,8 @@ const fn work(
     remedy: &'static str,
 ) -> Row {
     Row {
-        kind: Kind::Work,
-        names,
         queues,
-        why,
-        means,
-        remedy,
-        by_timer: None,
-        by_name: None,
-        again: None,
+        ..row(Kind::Work, names, why, means, remedy)
     }
 }
 
