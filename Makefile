@@ -40,6 +40,7 @@ help:
 	@echo '  make differential   the same random changes on the unpatched kernel and on ours without the option (long)'
 	@echo '  make cmdlines command lines booted: kthread-cpus plan --verify against what the kernel does (long)'
 	@echo '  make disturbances   planted in a guest: kthread-cpus watch must name each, and what moves it (long)'
+	@echo '  make peers    kthread-cpus watch on this machine: the counts of trace-cmd and perf, as root'
 	@echo '  make broad    a kernel with many subsystems at work: every kernel thread accounted for (long)'
 	@echo '  make fuzz     the parser against the C one of the kernel source'
 	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
@@ -78,6 +79,8 @@ help:
 	@echo '  KERNELS="..."      images of more kernels, such as those of distributions; ROWS= only some lines'
 	@echo 'Variables of make disturbances:'
 	@echo '  IMAGE=vmlinuz MODULES=DIR   a kernel with a network card, such as that of a distribution'
+	@echo 'Variables of make peers:'
+	@echo '  FOR=60s            how long; LIST=0 the CPUs for kernel threads, by default the first'
 	@echo 'Variables of make fuzz:'
 	@echo '  FOR=60s            how long, or RUNS=N how many executions'
 	@echo 'Variables of make bench:'
@@ -93,7 +96,7 @@ help:
 	@echo '  STEPS="..."        only these steps of make test (scripts/test -l lists them)'
 	@echo '  CHECKS="..."       only these checks of make check (scripts/check -l lists them)'
 
-.PHONY: setup setup-run source tree kernel run test export port port-newest import-sources check bisect configs review torture differential cmdlines disturbances broad fuzz bench tool tool-deb deb field clean distclean
+.PHONY: setup setup-run source tree kernel run test export port port-newest import-sources check bisect configs review torture differential cmdlines disturbances peers broad fuzz bench tool tool-deb deb field clean distclean
 setup:
 	@scripts/setup test
 
@@ -156,6 +159,9 @@ cmdlines: setup tree
 
 disturbances: setup tree
 	@scripts/disturbances $(IMAGE) $(MODULES)
+
+peers:
+	@scripts/peers $(LIST)
 
 broad: setup tree
 	@tools/boot/broad/run

@@ -197,7 +197,7 @@ impl Engine {
                 let source = local.then(|| self.source(event, names, comm));
                 self.begin(event, *task, *function, *name, source, names);
             }
-            What::End(task) => self.end(cpu, time, *task),
+            What::End(task) => self.end(cpu, time, event.pid, *task),
             What::Nmi { function, ns } => self.nmi(cpu, time, *function, *ns),
             What::Stack(_) => {}
             What::Lost(_) => self.lose(cpu),
@@ -334,6 +334,7 @@ impl Engine {
         let cpu = event.cpu;
         let (key, source) = match task {
             Task::Work(work) => {
+                self.end_work(cpu, event.time, event.pid);
                 let queued = self.queued.remove(&work);
                 let same = queued.filter(|(queued, ..)| *queued == function);
                 let (queue, source) = match same {
@@ -393,7 +394,7 @@ impl Engine {
         );
     }
 
-    fn end(&mut self, cpu: u32, now: u64, task: Task) {
+    fn end(&mut self, cpu: u32, now: u64, pid: u32, task: Task) {
         self.charge(cpu, now);
         let Some(state) = self.cpus.get_mut(&cpu) else {
             return;
@@ -404,6 +405,34 @@ impl Engine {
             for frame in state.frames.split_off(at) {
                 self.record(frame);
             }
+            return;
+        }
+        // That the thread has come back may have been lost: it would take this along for ever.
+        let Some(mut kept) = self.parked.remove(&pid) else {
+            return;
+        };
+        if let Some(at) = kept.iter().rposition(same) {
+            for frame in kept.split_off(at) {
+                self.record(frame);
+            }
+        }
+        if !kept.is_empty() {
+            self.parked.insert(pid, kept);
+        }
+    }
+
+    /// A worker begins a work item: what it had begun before has ended, though that was lost.
+    fn end_work(&mut self, cpu: u32, now: u64, pid: u32) {
+        self.charge(cpu, now);
+        let mut ended = self.parked.remove(&pid).unwrap_or_default();
+        if let Some(state) = self.cpus.get_mut(&cpu) {
+            let is_work = |frame: &Frame| matches!(frame.task, Some(Task::Work(_)));
+            // Work that a softirq does is above that.
+            let other = state.frames.iter().rposition(|frame| !is_work(frame));
+            ended.extend(state.frames.split_off(other.map_or(0, |at| at + 1)));
+        }
+        for frame in ended {
+            self.record(frame);
         }
     }
 

@@ -344,3 +344,42 @@ fn ends_and_beginnings_may_be_lost() {
     bench.end(2, 1, Task::Irq(3));
     assert_eq!(bench.took(Key::Irq(3, Name::default())).1, 0);
 }
+
+#[test]
+fn what_ends_unseen_does_not_go_on() {
+    let mut bench = Bench::new();
+    let work = |function| Key::Work {
+        function,
+        queue: Name::default(),
+        bound: false,
+    };
+    let begin = |address, function| What::Begin {
+        task: Task::Work(address),
+        function,
+        name: Name::default(),
+    };
+
+    // Nobody tells that the worker comes back to end it; or to begin another.
+    for (at, what) in [(0, What::End(Task::Work(1))), (1000, begin(2, 60))] {
+        bench.switch(2, at + 100, 0, 5, "kworker/u8:1");
+        bench.event(2, at + 110, 5, 0, begin(1, 50));
+        bench.switch(2, at + 120, 5, 500, "user");
+        bench.event(2, at + 200, 5, 0, what);
+        bench.switch(2, at + 210, 5, 0, "idle");
+        for to in [3, 2, 3, 2] {
+            bench.switch(to, at + 300, 0, 5, "kworker/u8:1");
+            bench.switch(to, at + 310, 5, 0, "idle");
+        }
+    }
+    assert_eq!(bench.took(work(50)), (2, 20, 10));
+
+    // And of this the end is lost, on the CPU where it is.
+    bench.switch(3, 3000, 0, 6, "kworker/u8:2");
+    bench.event(3, 3000, 6, 0, begin(7, 70));
+    bench.event(3, 3010, 6, 0, begin(8, 80));
+    bench.event(3, 3030, 6, 0, What::End(Task::Work(8)));
+    bench.switch(3, 3100, 6, 0, "idle");
+    bench.engine.finish(4000);
+    assert_eq!(bench.took(work(70)), (1, 10, 10));
+    assert_eq!(bench.took(work(80)), (1, 20, 20));
+}
