@@ -37,6 +37,10 @@ const NAME: usize = 34;
 const ROW: usize = 22;
 /// The space around everything.
 const MARGIN: usize = 20;
+/// The height of what is above the rows: a label and the numbers of the CPUs.
+const HEAD: usize = 2 * LETTER.1 + 8;
+/// Maps are side by side as long as that is no wider; one below the other they are seen in a page.
+const WIDEST: usize = 1600;
 
 /// An image.
 struct Image {
@@ -123,7 +127,7 @@ fn column_width(map: &HeatMap) -> usize {
 /// Draws a map without its names, with its left edge at `left`.
 fn draw(image: &mut Image, left: usize, top: usize, label: &str, map: &HeatMap) {
     let width = column_width(map);
-    let body = top + 2 * LETTER.1 + 8;
+    let body = top + HEAD;
 
     image.text(left, top, label, INK);
     let digits = |column: &Column| column.cpus.first().unwrap_or_default().to_string().len();
@@ -156,53 +160,79 @@ fn draw(image: &mut Image, left: usize, top: usize, label: &str, map: &HeatMap) 
     }
 }
 
-/// Writes the maps as one image, side by side with the names of their rows, which they share.
+/// Returns the width of a map without its names.
+fn map_width(label: &str, map: &HeatMap) -> usize {
+    (map.columns.len() * column_width(map)).max(label.len() * LETTER.0)
+}
+
+/// Writes the maps as one image with the names of their rows, which they share: side by side, or one
+/// below the other where they are wide.
 ///
 /// # Errors
 ///
 /// Those of the output.
 pub fn write(out: &mut dyn Write, maps: &[(&str, HeatMap)]) -> Result<()> {
+    const SPACE: usize = 30;
     let rows = maps.first().map_or(&[][..], |(_, map)| &map.rows);
     let longest = rows
         .iter()
         .map(|row| row.name.chars().count().min(NAME))
         .max();
-    let names = longest.unwrap_or(0) * LETTER.0 + 16;
+    let names = longest.unwrap_or(0).max("CPU".len()) * LETTER.0 + 16;
+    let each = maps.iter().flat_map(|(_, map)| map.columns.first());
+    let each = each.map(|column| column.cpus.len()).max().unwrap_or(1);
+    let more = match each {
+        1 => "more time, stronger colour".to_owned(),
+        each => format!("more time, stronger colour; a column is {each} CPUs"),
+    };
     let legend = [
-        ("where it is meant to be", INSIDE),
-        ("outside and should not be there", OUTSIDE),
-        ("outside and has to be there", EXEMPT),
+        ("where it is meant to be", Some(INSIDE)),
+        ("outside and should not be there", Some(OUTSIDE)),
+        ("outside and has to be there", Some(EXEMPT)),
+        (&*more, None),
     ];
     let legend_width = legend
         .iter()
         .map(|(words, _)| words.len() * LETTER.0 + 22)
         .max();
-    let maps_width: usize = maps
+    let widths = maps
         .iter()
-        .map(|(label, map)| {
-            let columns = map.columns.len() * column_width(map);
-            columns.max(label.len() * LETTER.0) + 30
-        })
-        .sum();
-    let body = MARGIN + 2 * LETTER.1 + 8;
+        .map(|(label, map)| map_width(label, map) + SPACE);
+    let beside = widths.clone().sum::<usize>() + names <= WIDEST;
+    let maps_width: usize = match beside {
+        true => widths.sum(),
+        false => widths.max().unwrap_or(0),
+    };
+    let map_height = HEAD + rows.len() * ROW;
+    let lines = if beside { 1 } else { maps.len() };
     let width = 2 * MARGIN + (names + maps_width).max(legend_width.unwrap_or(0));
-    let below = body + rows.len() * ROW + MARGIN;
+    let below = MARGIN + lines * (map_height + MARGIN);
     let height = below + legend.len() * ROW + MARGIN;
     let mut image = Image::new(width, height);
 
-    for (index, row) in rows.iter().enumerate() {
-        let name: String = row.name.chars().take(NAME).collect();
-        let x = MARGIN + names - 10 - name.chars().count() * LETTER.0;
-        image.text(x, body + index * ROW + 1, &name, INK);
+    let right = MARGIN + names - 10;
+    for line in 0..lines {
+        let top = MARGIN + line * (map_height + MARGIN);
+        image.text(right - 3 * LETTER.0, top + HEAD - LETTER.1 - 8, "CPU", SOFT);
+        for (index, row) in rows.iter().enumerate() {
+            let name: String = row.name.chars().take(NAME).collect();
+            let x = right - name.chars().count() * LETTER.0;
+            image.text(x, top + HEAD + index * ROW + 1, &name, INK);
+        }
     }
-    let mut x = MARGIN + names;
+    let (mut x, mut y) = (MARGIN + names, MARGIN);
     for (label, map) in maps {
-        draw(&mut image, x, MARGIN, label, map);
-        x += (map.columns.len() * column_width(map)).max(label.len() * LETTER.0) + 30;
+        draw(&mut image, x, y, label, map);
+        match beside {
+            true => x += map_width(label, map) + SPACE,
+            false => y += map_height + MARGIN,
+        }
     }
     for (index, (words, colour)) in legend.into_iter().enumerate() {
         let y = below + index * ROW;
-        image.fill(MARGIN, y, 14, 14, colour);
+        if let Some(colour) = colour {
+            image.fill(MARGIN, y, 14, 14, colour);
+        }
         image.text(MARGIN + 22, y - 3, words, SOFT);
     }
 
@@ -274,7 +304,15 @@ mod tests {
                 rows: Vec::new(),
                 omitted: 0,
             };
-            write(&mut Vec::new(), &[("", map)]).unwrap();
+            write(&mut Vec::new(), &[("", map.clone())]).unwrap();
+
+            // Two that are wide are one below the other.
+            let mut file = Vec::new();
+            write(&mut file, &[("Before", map.clone()), ("After", map)]).unwrap();
+            let reader = ::png::Decoder::new(&*file).read_info().unwrap();
+            let (width, height) = (reader.info().width, reader.info().height);
+            assert!(width < 1800, "{columns}: {width}x{height}");
+            assert_eq!(height > 200, columns == 128, "{columns}: {width}x{height}");
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Part, Text};
+use super::{begin_section, Part, Text};
 use crate::{
     cause::{text::culprit, Account, Cause, Disturbance, Kind},
     output::duration,
@@ -14,6 +14,8 @@ use crate::{
 
 /// A page with more is read by nobody.
 const MOST: usize = 200;
+/// As many are seen at once, and on paper.
+const MOST_SEEN: usize = 50;
 /// As many of the worst have a line of their own.
 const MOST_WORST: usize = 10;
 /// As many CPUs have a row in the timeline.
@@ -26,22 +28,21 @@ pub(super) fn write(page: &mut String, parts: &[Part<'_>], pair: &str) {
     if all.clone().all(|account| account.causes.is_empty()) {
         return;
     }
-    put!(
-        page,
-        "<section><h2>What disturbed the other CPUs, and what helps</h2>"
-    );
+    begin_section(page, "What disturbed the other CPUs, and what helps");
     match parts {
         [before, after] => compare(page, before, after),
         parts => parts
             .iter()
             .for_each(|part| causes(page, &part.recording.account)),
     }
-    put!(
-        page,
-        "</section><section><h2>The worst disturbances</h2><div class=\"{pair}\">"
-    );
+    put!(page, "</section>");
+    begin_section(page, "The worst disturbances");
+    put!(page, "<div class=\"{pair}\">");
+    // By the same scale, one can be compared with the other.
+    let all = parts.iter().flat_map(|part| &part.recording.account.worst);
+    let most = all.map(|worst| worst.ns).max().unwrap_or(1).max(1);
     for part in parts {
-        worst(page, part);
+        worst(page, part, most);
     }
     put!(page, "</div></section>");
 }
@@ -54,7 +55,11 @@ fn what(cause: &Cause) -> String {
         "<td class=\"what\"><span class=\"kind {kind}\">{kind}</span> {}<br><span class=\"soft\" data-tip=\"on CPUs {}\">{}{}</span></td>",
         Text(&cause.label()),
         cause.on(),
-        if places.ends_with("CPUs") { "" } else { "CPU " },
+        match cause.cpus.len() {
+            _ if places.ends_with("CPUs") => "",
+            1 => "CPU ",
+            _ => "CPUs ",
+        },
         places,
         kind = cause.kind,
     )
@@ -106,7 +111,7 @@ fn rest(page: &mut String, count: usize) {
     if count > MOST {
         put!(
             page,
-            "<p class=\"soft\">And {} more, for less time.</p>",
+            "<p class=\"soft\">And {} more, for less time still.</p>",
             count - MOST
         );
     }
@@ -121,12 +126,42 @@ fn means(page: &mut String, label: &str, account: &Account) {
         .collect();
 
     if !by_means.is_empty() {
-        let (label, colon) = (Text(label), if label.is_empty() { "" } else { ": " });
+        let (label, time) = match label {
+            "" => (String::new(), "Time"),
+            label => (format!("<b>{}</b>: ", Text(label)), "time"),
+        };
         put!(
             page,
-            "<p>{label}{colon}time by what moves it: {}</p>",
+            "<p>{label}{time} by what moves it: {}</p>",
             by_means.join(", ")
         );
+    }
+}
+
+/// Writes the heading of a number, which is beside it where the table has no room for columns.
+fn number(page: &mut String, label: &str, class: &str, value: &str) {
+    put!(
+        page,
+        "<td class=\"n{class}\" data-label=\"{label}\">{value}</td>"
+    );
+}
+
+/// A table of which the first rows are seen at once, and the others when they are asked for.
+fn table<T>(page: &mut String, heading: &str, rows: &[T], row: impl Fn(&mut String, &T)) {
+    let rows = &rows[..rows.len().min(MOST)];
+    let (seen, folded) = rows.split_at(rows.len().min(MOST_SEEN));
+
+    put!(page, "{heading}");
+    seen.iter().for_each(|one| row(page, one));
+    put!(page, "</tbody></table>");
+    if !folded.is_empty() {
+        put!(
+            page,
+            "<details><summary>{} more, for less time</summary>{heading}",
+            folded.len()
+        );
+        folded.iter().for_each(|one| row(page, one));
+        put!(page, "</tbody></table></details>");
     }
 }
 
@@ -134,23 +169,17 @@ fn means(page: &mut String, label: &str, account: &Account) {
 fn causes(page: &mut String, account: &Account) {
     put!(page, "<div class=\"card\">");
     means(page, "", account);
-    put!(
-        page,
-        "<table class=\"causes\"><tr><th>What</th><th class=\"n\">Times</th>\
-         <th class=\"n\">Longest</th><th class=\"n\">Time</th><th>Why it may be there</th><th>What moves it</th></tr>"
-    );
-    for cause in account.causes.iter().take(MOST) {
-        put!(
-            page,
-            "<tr>{}<td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>{}</tr>",
-            what(cause),
-            cause.count,
-            duration(cause.longest_ns),
-            duration(cause.ns),
-            advice(cause)
-        );
-    }
-    put!(page, "</table>");
+    let heading = "<table class=\"causes\"><thead><tr><th>What</th><th class=\"n\">Times</th>\
+                   <th class=\"n\">Longest</th><th class=\"n\">Time</th><th>Why it may be there</th>\
+                   <th>What moves it</th></tr></thead><tbody>";
+    let row = |page: &mut String, cause: &Cause| {
+        put!(page, "<tr>{}", what(cause));
+        number(page, "Times", "", &cause.count.to_string());
+        number(page, "Longest", "", &duration(cause.longest_ns));
+        number(page, "Time", "", &duration(cause.ns));
+        put!(page, "{}</tr>", advice(cause));
+    };
+    table(page, heading, &account.causes, row);
     rest(page, account.causes.len());
     missing(page, account);
     put!(page, "</div>");
@@ -203,53 +232,48 @@ fn compare(page: &mut String, before: &Part<'_>, after: &Part<'_>) {
     for part in [before, after] {
         means(page, part.label, &part.recording.account);
     }
-    put!(page, "<table class=\"causes\"><tr><th></th>");
+    let mut heading = String::from("<table class=\"causes compared\"><thead><tr><th></th>");
     for part in [before, after] {
-        put!(
-            page,
-            "<th class=\"n\" colspan=\"3\">{}</th>",
-            Text(part.label)
-        );
+        let label = Text(part.label);
+        let _ = write!(heading, "<th class=\"first\" colspan=\"3\">{label}</th>");
     }
-    put!(
-        page,
-        "<th></th><th></th><th></th></tr><tr><th>What</th>{}<th>Change</th><th>Why it may be there</th><th>What moves it</th></tr>",
-        "<th class=\"n\">Times</th><th class=\"n\">Longest</th><th class=\"n\">Time / s</th>".repeat(2)
+    heading.push_str("<th class=\"first\"></th><th></th><th></th></tr><tr><th>What</th>");
+    let numbers = "<th class=\"n first\">Times</th><th class=\"n\">Longest</th>\
+                   <th class=\"n\">Time per second</th>";
+    heading.push_str(&numbers.repeat(2));
+    heading.push_str(
+        "<th class=\"first\">Change</th><th>Why it may be there</th><th>What moves it</th></tr></thead><tbody>",
     );
-    for (old, new) in rows.iter().take(MOST) {
-        let Some(any) = new.or(*old) else { continue };
+    let row = |page: &mut String, (old, new): &Pair<'_>| {
+        let Some(any) = new.or(*old) else { return };
         let (words, class) = match (old, new) {
             (Some(_), None) => ("gone".to_owned(), "good"),
             (None, Some(_)) => ("new".to_owned(), "bad"),
             (Some(old), Some(new)) => {
                 change(rate(old, before.recording), rate(new, after.recording))
             }
-            (None, None) => continue,
+            (None, None) => return,
         };
         put!(page, "<tr>{}", what(any));
         for (cause, part) in [(old, before), (new, after)] {
-            match cause {
-                Some(cause) => {
-                    put!(
-                        page,
-                        "<td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>",
-                        cause.count,
-                        duration(cause.longest_ns),
-                        duration(rate(cause, part.recording) as u64)
-                    );
-                }
-                None => {
-                    put!(page, "<td class=\"n soft\">–</td><td></td><td></td>");
-                }
-            }
+            let times = format!("{}: times", Text(part.label));
+            let Some(cause) = cause else {
+                number(page, &times, " first soft", "–");
+                put!(page, "<td></td><td></td>");
+                continue;
+            };
+            number(page, &times, " first", &cause.count.to_string());
+            number(page, "Longest", "", &duration(cause.longest_ns));
+            let rate = duration(rate(cause, part.recording) as u64);
+            number(page, "Time per second", "", &rate);
         }
         put!(
             page,
-            "<td class=\"{class}\">{words}</td>{}</tr>",
+            "<td class=\"change first {class}\">{words}</td>{}</tr>",
             advice(any)
         );
-    }
-    put!(page, "</table>");
+    };
+    table(page, &heading, &rows, row);
     rest(page, rows.len());
     for part in [before, after] {
         if part.recording.account.causes.is_empty() && part.watched() {
@@ -278,7 +302,7 @@ fn parts<'a>(
 }
 
 /// A timeline of the worst disturbances, and the first of them in words.
-fn worst(page: &mut String, part: &Part<'_>) {
+fn worst(page: &mut String, part: &Part<'_>, most: u64) {
     let account = &part.recording.account;
 
     put!(page, "<div class=\"card\">");
@@ -292,23 +316,31 @@ fn worst(page: &mut String, part: &Part<'_>) {
         );
         return;
     }
-    timeline(page, part);
+    timeline(page, part, most);
 
     put!(
         page,
         "<table><tr><th class=\"n\">At</th><th class=\"n\">CPU</th><th class=\"n\">Took</th><th>What</th></tr>"
     );
     for worst in account.worst.iter().take(MOST_WORST) {
+        // In their order; the one that counts is found at a glance.
+        let longest = parts(account, worst).map(|(_, ns)| ns).max();
         let words: Vec<_> = parts(account, worst)
-            .map(|(cause, ns)| format!("{} {} {}", cause.kind, cause.label(), duration(ns)))
+            .map(|(cause, ns)| {
+                let words = format!("{} {} {}", cause.kind, cause.label(), duration(ns));
+                match Some(ns) == longest {
+                    true => format!("<b>{}</b>", Text(&words)),
+                    false => Text(&words).to_string(),
+                }
+            })
             .collect();
         put!(
             page,
-            "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
+            "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"parts\">{}</td></tr>",
             duration(worst.at),
             worst.cpu,
             duration(worst.ns),
-            Text(&words.join(", "))
+            words.join(", ")
         );
     }
     put!(page, "</table>");
@@ -327,9 +359,46 @@ fn worst(page: &mut String, part: &Part<'_>) {
     );
 }
 
-fn timeline(page: &mut String, part: &Part<'_>) {
-    const LEFT: usize = 40;
-    const WIDTH: usize = 640;
+/// Returns times of which there are a few in a recording, and that are easy to count in.
+fn ticks(duration_ns: u64) -> impl Iterator<Item = u64> {
+    const MOST: u64 = 8;
+    const SECOND: u64 = 1_000_000_000;
+    const LONG: [u64; 12] = [
+        15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200,
+    ];
+    let short = (0..=10).flat_map(|power| [1, 2, 5].map(|step| step * 10_u64.pow(power)));
+    let short = short.filter(|step| *step <= 10 * SECOND);
+    let mut steps = short.chain(LONG.map(|step| step * SECOND));
+    let step = steps
+        .find(|step| duration_ns / step <= MOST)
+        .unwrap_or_else(|| duration_ns.div_ceil(MOST * 86_400 * SECOND) * 86_400 * SECOND);
+
+    (0..=duration_ns / step).map(move |tick| tick * step)
+}
+
+/// Returns a time in the largest unit in which it is a whole number.
+fn whole(ns: u64) -> String {
+    const UNITS: [(u64, &str); 6] = [
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "min"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "µs"),
+        (1, "ns"),
+    ];
+    let unit = UNITS.into_iter().find(|(unit, _)| ns % unit == 0);
+
+    match unit {
+        Some((unit, name)) if ns > 0 => format!("{} {name}", ns / unit),
+        _ => "0".to_owned(),
+    }
+}
+
+fn timeline(page: &mut String, part: &Part<'_>, most: u64) {
+    /// Above the rows, below them, and what a row is smaller than its place.
+    const TOP: usize = 16;
+    const BELOW: usize = 18;
+    const GAP: usize = 2;
     let account = &part.recording.account;
     let mut rows: BTreeMap<u32, Vec<&Disturbance>> = BTreeMap::new();
     for worst in &account.worst {
@@ -339,37 +408,57 @@ fn timeline(page: &mut String, part: &Part<'_>) {
     let rows: Vec<_> = rows.into_iter().take(MOST_ROWS).collect();
     // A few CPUs have room for more than a line.
     let row = if rows.len() <= 8 { 32 } else { 16 };
-    let height = rows.len() * row + 18;
+    let bottom = TOP + rows.len() * row;
     let length = part.recording.duration_ns.max(1) as f64;
-    let most = account
-        .worst
-        .iter()
-        .map(|worst| worst.ns)
-        .max()
-        .unwrap_or(1)
-        .max(1) as f64;
 
+    // It is as wide as there is room for: across, all is in parts of the width of what is inside.
     put!(
         page,
-        "<svg width=\"{}\" height=\"{height}\" viewBox=\"0 0 {} {height}\" role=\"img\" aria-label=\"The worst \
-         disturbances by CPU and time\">",
-        LEFT + WIDTH + 8,
-        LEFT + WIDTH + 8
+        "<svg class=\"timeline\" width=\"100%\" height=\"{}\" role=\"group\" aria-label=\"The worst \
+         disturbances by CPU and time\"><text class=\"soft\" x=\"34\" y=\"11\" text-anchor=\"end\">CPU</text>",
+        bottom + BELOW
     );
-    for (index, (cpu, list)) in rows.iter().enumerate() {
-        let y = index * row;
+    for (index, (cpu, _)) in rows.iter().enumerate() {
         put!(
             page,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{cpu}</text><rect class=\"bg\" x=\"{LEFT}\" y=\"{y}\" \
-             width=\"{WIDTH}\" height=\"{}\"/>",
-            LEFT - 6,
-            y + row / 2 + 4,
-            row - 2
+            "<text x=\"34\" y=\"{}\" text-anchor=\"end\">{cpu}</text>",
+            TOP + index * row + row / 2 + 3
         );
+    }
+    put!(page, "<svg class=\"plot\" x=\"40\">");
+    for index in 0..rows.len() {
+        put!(
+            page,
+            "<rect class=\"bg\" y=\"{}\" width=\"100%\" height=\"{}\"/>",
+            TOP + index * row,
+            row - GAP
+        );
+    }
+    for tick in ticks(part.recording.duration_ns) {
+        let at = tick as f64 / length * 100.0;
+        let anchor = match at {
+            at if at <= 0.0 => "start",
+            at if at > 96.0 => "end",
+            _ => "middle",
+        };
+        put!(
+            page,
+            "<line x1=\"{at:.2}%\" x2=\"{at:.2}%\" y1=\"{TOP}\" y2=\"{bottom}\"/><text class=\"soft\" \
+             x=\"{at:.2}%\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
+            bottom + BELOW - 4,
+            whole(tick)
+        );
+    }
+    for (index, (cpu, list)) in rows.iter().enumerate() {
         for worst in list {
-            let x = LEFT as f64 + (worst.at as f64 / length).min(1.0) * WIDTH as f64;
+            let at = (worst.at as f64 / length).min(1.0) * 100.0;
+            let share = worst.ns as f64 / length * 100.0;
+            let width = match share {
+                share if share < 0.5 => "3".to_owned(),
+                share => format!("{:.2}%", share.min(100.0)),
+            };
             // A microsecond of a minute cannot be seen: the height tells how long it took.
-            let tall = (worst.ns as f64 / most).sqrt().max(0.2) * (row - 2) as f64;
+            let tall = (worst.ns as f64 / most as f64).sqrt().max(0.2) * (row - GAP) as f64;
             let longest = parts(account, worst).max_by_key(|(_, ns)| *ns);
             let kind = longest.map_or("thread", |(cause, _)| cause.kind.name());
             let words: String = parts(account, worst)
@@ -377,30 +466,25 @@ fn timeline(page: &mut String, part: &Part<'_>) {
                 .collect();
             put!(
                 page,
-                "<rect class=\"k-{kind}\" tabindex=\"0\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall:.1}\" \
-                 data-tip=\"{} on CPU {cpu}, at {}{}\"/>",
-                y as f64 + (row - 2) as f64 - tall,
-                (worst.ns as f64 / length * WIDTH as f64).clamp(3.0, WIDTH as f64),
+                "<rect class=\"k-{kind}\" tabindex=\"0\" x=\"{at:.2}%\" y=\"{:.1}\" width=\"{width}\" \
+                 height=\"{tall:.1}\" data-tip=\"{} on CPU {cpu}, at {}{}\"/>",
+                (TOP + index * row + row - GAP) as f64 - tall,
                 duration(worst.ns),
                 duration(worst.at),
                 Text(&words)
             );
         }
     }
-    put!(
-        page,
-        "<text class=\"soft\" x=\"{LEFT}\" y=\"{}\">0</text><text class=\"soft\" x=\"{}\" y=\"{}\" \
-         text-anchor=\"end\">{}</text></svg>",
-        height - 4,
-        LEFT + WIDTH,
-        height - 4,
-        duration(part.recording.duration_ns)
-    );
+    put!(page, "</svg></svg>");
     put!(page, "<div class=\"legend\">");
     for kind in Kind::ALL {
         put!(page, "<span><i class=\"k-{kind}\"></i>{kind}</span>");
     }
-    put!(page, "<span>the higher, the longer</span></div>");
+    put!(
+        page,
+        "<span>the higher, the longer: a whole row is {}, half a row a quarter of that</span></div>",
+        duration(most)
+    );
     if omitted > 0 {
         put!(
             page,
@@ -412,6 +496,22 @@ fn timeline(page: &mut String, part: &Part<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timeline_has_a_few_times_that_are_easy_to_count_in() {
+        let labels = |ns| ticks(ns).map(whole).collect::<Vec<_>>().join(" ");
+
+        assert_eq!(labels(8_002_000_000), "0 1 s 2 s 3 s 4 s 5 s 6 s 7 s 8 s");
+        assert_eq!(labels(60_000_000_000), "0 10 s 20 s 30 s 40 s 50 s 1 min");
+        assert_eq!(
+            labels(86_400_000_000_000),
+            "0 3 h 6 h 9 h 12 h 15 h 18 h 21 h 24 h"
+        );
+        assert_eq!(labels(2_500_000), "0 500 µs 1 ms 1500 µs 2 ms 2500 µs");
+        for ns in (0..64).map(|bits| 1_u64 << bits).chain([0, 1, u64::MAX]) {
+            assert!((1..=9).contains(&ticks(ns).count()), "{ns}");
+        }
+    }
 
     #[test]
     fn changes_are_told() {

@@ -131,14 +131,14 @@ fn summary(page: &mut String, part: &Part<'_>) {
     if part.watched() && !far.is_empty() {
         put!(
             page,
-            "<div><b class=\"{}\">{}</b>intrusions on CPUs {far}, {}</div>",
+            "<div><b class=\"{}\">{}</b>intrusions for {} on CPUs {far}</div>",
             class(wrong.count > 0),
             wrong.count,
             duration(wrong.ns)
         );
         put!(
             page,
-            "<div><b>{}</b>runs there of threads that have to be there, {}</div>",
+            "<div><b>{}</b>runs there for {} of threads that have to be there</div>",
             exempt.count,
             duration(exempt.ns)
         );
@@ -158,6 +158,16 @@ fn summary(page: &mut String, part: &Part<'_>) {
             lost => format!(" At least {lost} events were lost."),
         }
     );
+}
+
+/// Returns the width of a cell: on most machines, all columns have room on a page.
+fn cell_width(columns: usize) -> usize {
+    match columns {
+        0..=16 => 28,
+        17..=32 => 18,
+        33..=64 => 12,
+        _ => 6,
+    }
 }
 
 /// The heat map.
@@ -184,18 +194,16 @@ fn heat_map(page: &mut String, part: &Part<'_>, names: &[String]) {
         .map(|row| row.name.chars().count().min(34))
         .max();
     let left = longest.unwrap_or(0) * 7 + 12;
-    let cell = match map.columns.len() {
-        0..=16 => 28,
-        17..=64 => 18,
-        _ => 10,
-    };
+    let cell = cell_width(map.columns.len());
     let top = 34;
     let width = left + map.columns.len() * cell + 8;
     let height = top + map.rows.len() * 18 + 4;
     put!(
         page,
-        "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
+        "<svg class=\"map\" style=\"min-width:{}px\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"group\" \
          aria-label=\"Time of each kernel thread on each CPU{}{}\">",
+        // A little smaller, it can still be read.
+        width * 7 / 10,
         if part.label.is_empty() { "" } else { ", " },
         Text(part.label)
     );
@@ -285,12 +293,16 @@ fn heat_map(page: &mut String, part: &Part<'_>, names: &[String]) {
             map.omitted
         );
     }
+    let several = match map.columns.first().map_or(1, |column| column.cpus.len()) {
+        1 => String::new(),
+        cpus => format!("<span>a column is {cpus} CPUs</span>"),
+    };
     put!(
         page,
         "<div class=\"legend\"><span><i style=\"background:var(--in)\"></i>on a CPU for kernel threads</span>\
          <span><i style=\"background:var(--out)\"></i>outside, and should not be there</span>\
          <span><i style=\"background:var(--exempt)\"></i>outside, and has to be there</span>\
-         <span>the stronger the colour, the more time, from a millionth to all of it</span></div></div>"
+         <span>the stronger the colour, the more time, from a millionth to all of it</span>{several}</div></div>"
     );
 }
 
@@ -366,8 +378,8 @@ fn topology(page: &mut String, part: &Part<'_>) {
     );
 }
 
-/// A set as a strip, CPU by CPU.
-fn strip(set: &CpuSet, recording: &Recording) -> String {
+/// A set as a strip, CPU by CPU. What is outside may be wrong there, or not.
+fn strip(set: &CpuSet, recording: &Recording, wrong: bool) -> String {
     let count = recording.possible.last().map_or(1, |last| last + 1);
     let width = 240.0 / f64::from(count);
     let mut text = String::from(
@@ -392,7 +404,11 @@ fn strip(set: &CpuSet, recording: &Recording) -> String {
         let _ = write!(
             text,
             "<rect class=\"{}\" x=\"{:.2}\" width=\"{:.2}\" height=\"12\"/>",
-            if inside { "in" } else { "out" },
+            match (inside, wrong) {
+                (true, _) => "in",
+                (false, true) => "out",
+                (false, false) => "exempt",
+            },
             f64::from(first) * width,
             f64::from(last - first + 1) * width
         );
@@ -424,7 +440,7 @@ fn masks(page: &mut String, part: &Part<'_>) {
     }
     put!(
         page,
-        "<table><tr><th>What</th><th>May run on</th><th></th><th class=\"n\">Threads</th></tr>"
+        "<table><tr><th>What</th><th>May run on</th><th class=\"strips\"></th><th class=\"n\">Threads</th></tr>"
     );
     for setting in &recording.settings {
         let class = match (setting.outside, setting.counts) {
@@ -437,14 +453,14 @@ fn masks(page: &mut String, part: &Part<'_>) {
             "<tr><td>{}</td><td class=\"{class}\">{}</td><td class=\"strips\">{}</td><td></td></tr>",
             Text(&setting.name),
             Named(&setting.cpus),
-            strip(&setting.cpus, recording)
+            strip(&setting.cpus, recording, setting.counts)
         );
     }
     for ((class, allowed), names) in groups {
         let (list, strip, bad) = match allowed {
             Some(allowed) => (
                 Named(allowed).to_string(),
-                strip(allowed, recording),
+                strip(allowed, recording, class.is_steered()),
                 class.is_steered() && !allowed.and(&recording.possible).is_subset(&recording.cpus),
             ),
             None => ("?".to_owned(), String::new(), false),
@@ -460,7 +476,7 @@ fn masks(page: &mut String, part: &Part<'_>) {
     }
     put!(
         page,
-        "<tr><td>per-cpu<br><span class=\"soft\">{}</span></td><td>each its own CPU</td><td></td>\
+        "<tr><td>per-cpu<br><span class=\"soft\">{}</span></td><td>each its own CPU</td><td class=\"strips\"></td>\
          <td class=\"n\">{}</td></tr></table></div>",
         Text(&shorten(&families(per_cpu.iter().copied()), 240)),
         per_cpu.len()
@@ -513,7 +529,7 @@ fn findings(page: &mut String, part: &Part<'_>) {
     } else {
         put!(
             page,
-            "<table><tr><th>Outside</th><th class=\"n\">Threads</th><th>May run on</th><th>Why</th></tr>"
+            "<table class=\"findings\"><tr><th>Outside</th><th class=\"n\">Threads</th><th>May run on</th><th>Why</th></tr>"
         );
         for (first, names) in groups.iter().take(MOST) {
             let allowed = first.allowed.as_ref();
@@ -565,45 +581,69 @@ fn findings(page: &mut String, part: &Part<'_>) {
     );
 }
 
+/// Returns what a heading is called in an address.
+fn anchor(heading: &str) -> String {
+    let words = heading.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+
+    words.join("-").to_lowercase()
+}
+
+/// Begins a section.
+fn begin_section(page: &mut String, heading: &str) {
+    put!(
+        page,
+        "<section id=\"{}\"><h2>{heading}</h2>",
+        anchor(heading)
+    );
+}
+
 /// Makes the page.
 fn render(title: &str, parts: &[Part<'_>]) -> String {
     let recordings: Vec<_> = parts.iter().map(|part| part.recording).collect();
     let names = row_names(&recordings);
     let pair = if parts.len() > 1 { "pair two" } else { "pair" };
-    let mut page = String::new();
-    let section =
-        |page: &mut String, heading: &str, write: &mut dyn FnMut(&mut String, &Part<'_>)| {
-            put!(page, "<section><h2>{heading}</h2><div class=\"{pair}\">");
-            for part in parts {
-                write(page, part);
-            }
-            put!(page, "</div></section>");
-        };
+    // Side by side, nobody would see the most of wide ones.
+    let wide = recordings.iter().any(|one| one.online.len() > 16);
+    let maps = if wide { "pair" } else { pair };
+    let mut body = String::new();
+    let section = |body: &mut String,
+                   heading: &str,
+                   pair: &str,
+                   write: &mut dyn FnMut(&mut String, &Part<'_>)| {
+        begin_section(body, heading);
+        put!(body, "<div class=\"{pair}\">");
+        for part in parts {
+            write(body, part);
+        }
+        put!(body, "</div></section>");
+    };
 
-    put!(
-        page,
+    section(&mut body, "In short", pair, &mut summary);
+    section(&mut body, "What ran where", maps, &mut |page, part| {
+        heat_map(page, part, &names);
+    });
+    causes::write(&mut body, parts, pair);
+    section(&mut body, "Where it may run", pair, &mut masks);
+    section(&mut body, "The machine", pair, &mut topology);
+    section(&mut body, "Findings and advice", pair, &mut findings);
+
+    // Of machines with many causes, the advice is far down.
+    let headings = body.split("<h2>").skip(1);
+    let links: String = headings
+        .filter_map(|rest| rest.split_once("</h2>"))
+        .map(|(heading, _)| format!("<a href=\"#{}\">{heading}</a> ", anchor(heading)))
+        .collect();
+    let title = Text(title);
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; \
          style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>\n{CSS}</style>\n</head>\n<body>\n\
-         <h1>{}</h1>",
-        Text(title),
-        Text(title)
-    );
-    section(&mut page, "In short", &mut summary);
-    section(&mut page, "What ran where", &mut |page, part| {
-        heat_map(page, part, &names);
-    });
-    causes::write(&mut page, parts, pair);
-    section(&mut page, "Where it may run", &mut masks);
-    section(&mut page, "The machine", &mut topology);
-    section(&mut page, "Findings and advice", &mut findings);
-    put!(
-        page,
-        "<div id=\"tip\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
-    );
-    page
+         <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>\n{CSS}</style>\n</head>\n<body>\n\
+         <h1>{title}</h1>\n<nav aria-label=\"Sections\">{links}</nav>\n<main>\n{body}</main>\n\
+         <div id=\"tip\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+    )
 }
 
 /// Writes the page of one recording.

@@ -23,6 +23,9 @@ pub(super) struct Column<T> {
     pub(super) right: bool,
     /// What is in a row.
     pub(super) text: fn(&T) -> String,
+    /// Whether it has the colour of the row: in a whole row of it, there would be nothing to be read on
+    /// some terminals.
+    pub(super) coloured: bool,
     /// It is shown from this width of the terminal on.
     from: u16,
 }
@@ -41,6 +44,7 @@ fn words<T>(
         width,
         right: false,
         text,
+        coloured: false,
         from,
     }
 }
@@ -59,6 +63,14 @@ fn number<T>(
     }
 }
 
+/// Returns a column that has the colour of the row.
+fn coloured<T>(column: Column<T>) -> Column<T> {
+    Column {
+        coloured: true,
+        ..column
+    }
+}
+
 /// Returns the columns of the causes that are shown.
 pub(super) fn of_causes(width: u16) -> Vec<Column<Cause>> {
     let columns: [Column<Cause>; 9] = [
@@ -72,13 +84,13 @@ pub(super) fn of_causes(width: u16) -> Vec<Column<Cause>> {
             duration(cause.longest_ns)
         }),
         number("TIME", "time", 9, 0, |cause| duration(cause.ns)),
-        words(
+        coloured(words(
             "MOVED BY",
             "moved by",
             Constraint::Length(13),
             40,
             |cause| cause.means.name().to_owned(),
-        ),
+        )),
         words("WANTED BY", "", Constraint::Fill(2), 110, culprit),
         words("WHAT MOVES IT", "", Constraint::Fill(4), 150, |cause| {
             cause.remedy.clone()
@@ -107,10 +119,12 @@ pub(super) fn of_threads<'a>(width: u16) -> Vec<Column<Line<'a>>> {
         }),
         number("TIMES", "times", 9, 90, |line| line.count.to_string()),
         number("TIME", "time", 9, 40, |line| duration(line.ns)),
-        number("OUTSIDE", "outside", 9, 0, |line| {
+        coloured(number("OUTSIDE", "outside", 9, 0, |line| {
             line.count_outside.to_string()
-        }),
-        number("OUT TIME", "", 9, 50, |line| duration(line.ns_outside)),
+        })),
+        coloured(number("OUT TIME", "", 9, 50, |line| {
+            duration(line.ns_outside)
+        })),
     ];
 
     shown(columns, width)
@@ -124,26 +138,38 @@ fn shown<T, const N: usize>(columns: [Column<T>; N], width: u16) -> Vec<Column<T
 }
 
 /// Returns the keys, as many as there is room for.
-pub(super) fn help_line(tab: Tab, width: u16) -> &'static str {
-    match (tab, width) {
-        (_, ..60) => "q end  ? keys",
-        (_, ..110) => "q end  ? keys  Tab table  s sort  f kind  p pause  Enter details",
-        (Tab::Causes, _) => {
-            "q end  ? keys  Tab threads  s sort  r reverse  f kind  m moved by  / search  a all  p pause  \
-             Enter details"
+pub(super) fn help_line(tab: Tab, width: u16) -> String {
+    let (other, only) = match tab {
+        Tab::Causes => ("Tab threads", ["f kind", "m moved by"].as_slice()),
+        Tab::Threads => ("Tab causes", ["o only outside"].as_slice()),
+    };
+    let first = ["q end", "? keys", other, "s sort"];
+    let last = ["p pause", "Enter details", "/ search", "r reverse", "a all"];
+    let mut line = String::new();
+
+    for key in first.iter().chain(only).chain(&last) {
+        let gap = if line.is_empty() { "" } else { "  " };
+        if line.len() + gap.len() + key.len() > usize::from(width) {
+            break;
         }
-        (Tab::Threads, _) => {
-            "q end  ? keys  Tab causes  s sort  r reverse  o only outside  / search  a all  p pause  \
-             Enter details"
-        }
+        line += gap;
+        line += key;
     }
+    line
 }
 
-/// All keys, for the window of help.
-pub(super) const KEYS: [(&str, &str); 13] = [
+/// What the bars of the CPUs are.
+pub(super) const SCALE: &str = "· none, ▁ below 0.1 %, ▂ 1 %, ▄ 5 %, ▆ 25 %, █ more";
+
+/// All keys, for the window of help, and what the colours are.
+pub(super) const KEYS: [(&str, &str); 17] = [
+    ("q, Ctrl-C", "end, and print what was seen"),
     ("Tab", "what ran outside and why, or the kernel threads"),
     ("up, down, k, j", "choose a row; PgUp, PgDn, Home, End"),
-    ("Enter", "all that is known of the row; Esc closes it"),
+    (
+        "Enter",
+        "all that is known of the row, PgDn for more; Esc closes it",
+    ),
     ("s, S", "sort by the next column, or the one before"),
     ("r", "reverse the order"),
     ("f, F", "only causes of the next kind, or the one before"),
@@ -152,6 +178,15 @@ pub(super) const KEYS: [(&str, &str); 13] = [
     ("/", "only what has a text in it; Enter keeps it"),
     ("a, Esc", "all again"),
     ("p, space", "pause what is shown; the watch goes on"),
-    ("q, Ctrl-C", "end, and print what was seen"),
+    ("Ctrl-L", "draw the screen anew"),
     ("SIGUSR1", "write --report and --record, and go on"),
+    ("bars", SCALE),
+    (
+        "CPUs",
+        "green: for kernel threads; red: some ran that should not; yellow: they have to",
+    ),
+    (
+        "causes",
+        "red: kthread_cpus= moves it; yellow: something else does",
+    ),
 ];

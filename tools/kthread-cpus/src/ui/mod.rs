@@ -85,6 +85,7 @@ impl Ui {
                 match self.view.key(key) {
                     Action::None => {}
                     Action::End => return Ok(true),
+                    Action::Redraw => self.terminal.clear().map_err(fail)?,
                     Action::Pause => {
                         self.paused = match self.paused.take() {
                             Some(_) => None,

@@ -36,6 +36,17 @@ pub(super) struct Sort {
     pub(super) reversed: bool,
 }
 
+/// Which lines of a text are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scroll {
+    /// The first one.
+    pub(super) first: u16,
+    /// The last one that may be the first, when it was drawn last.
+    pub(super) most: u16,
+    /// How many lines fit, then.
+    pub(super) page: u16,
+}
+
 /// What the user wants of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -45,6 +56,8 @@ pub(super) enum Action {
     End,
     /// To stop or go on with what is shown.
     Pause,
+    /// To draw all of the screen, whatever is on it.
+    Redraw,
 }
 
 /// What is shown.
@@ -64,8 +77,12 @@ pub(super) struct View {
     pub(super) search: String,
     /// Whether that is being typed.
     pub(super) typing: bool,
+    /// The kinds and the remedies that there were, when it was drawn last.
+    pub(super) present: (Vec<Kind>, Vec<Means>),
     /// The row that is chosen.
     pub(super) selected: usize,
+    /// What is in it, if that is to be followed wherever it gets to.
+    pub(super) chosen: Option<String>,
     /// The first row that is shown.
     pub(super) first: usize,
     /// As many rows there were, and as many fit, when it was drawn last.
@@ -76,6 +93,8 @@ pub(super) struct View {
     pub(super) details: bool,
     /// Whether the keys are shown.
     pub(super) help: bool,
+    /// Which lines are shown, of these or of all that is known of the row.
+    pub(super) scroll: Scroll,
     /// Whether nothing new is shown.
     pub(super) paused: bool,
     /// What there is to say.
@@ -103,19 +122,27 @@ impl View {
         if control && key.code == KeyCode::Char('c') {
             return Action::End;
         }
+        if control {
+            return match key.code {
+                KeyCode::Char('l') => Action::Redraw,
+                _ => Action::None,
+            };
+        }
         if self.typing {
             self.type_key(key.code);
             return Action::None;
         }
         if self.help {
-            self.help = false;
+            if !self.scroll(key.code) {
+                (self.help, self.scroll) = (false, Scroll::default());
+            }
             return Action::None;
         }
         match key.code {
             KeyCode::Char('q') => return Action::End,
             KeyCode::Esc if self.details => self.details = false,
-            KeyCode::Esc if self.is_filtered() => self.show_all(),
-            KeyCode::Esc => return Action::End,
+            // Once too often is no reason to end a watch of a day.
+            KeyCode::Esc => self.show_all(),
             KeyCode::Char('p' | ' ') => return Action::Pause,
             KeyCode::Char('c' | 't') | KeyCode::Tab | KeyCode::BackTab => self.switch(),
             KeyCode::Char('s') => self.sort_by(1),
@@ -123,16 +150,27 @@ impl View {
             KeyCode::Char('r') => {
                 let tab = self.tab as usize;
                 self.sorts[tab].reversed ^= true;
+                self.choose_first();
             }
             KeyCode::Char('f') => self.filter_kind(false),
             KeyCode::Char('F') => self.filter_kind(true),
             KeyCode::Char('m') => self.filter_means(false),
             KeyCode::Char('M') => self.filter_means(true),
-            KeyCode::Char('o') => self.only_outside ^= true,
+            KeyCode::Char('o') => {
+                self.only_outside ^= true;
+                self.tab = Tab::Threads;
+                self.choose_first();
+            }
             KeyCode::Char('/') => self.typing = true,
             KeyCode::Char('a') => self.show_all(),
-            KeyCode::Char('?' | 'h') => self.help = true,
-            KeyCode::Enter => self.details ^= true,
+            KeyCode::Char('?' | 'h') => (self.help, self.scroll) = (true, Scroll::default()),
+            KeyCode::Enter => {
+                self.details ^= true;
+                self.scroll = Scroll::default();
+            }
+            KeyCode::PageDown | KeyCode::PageUp if self.details => {
+                self.scroll(key.code);
+            }
             code => self.move_by_key(code),
         }
         Action::None
@@ -151,7 +189,30 @@ impl View {
             KeyCode::Char(c) => self.search.push(c),
             _ => {}
         }
-        self.selected = 0;
+        self.choose_first();
+    }
+
+    /// Chooses the first row, whatever is in it.
+    fn choose_first(&mut self) {
+        (self.selected, self.chosen) = (0, None);
+        self.scroll = Scroll::default();
+    }
+
+    /// Shows other lines, if there are more than fit. Returns whether the key was one for that.
+    fn scroll(&mut self, code: KeyCode) -> bool {
+        let Scroll { first, most, page } = self.scroll;
+        let page = page.max(2) - 1;
+        let first = match code {
+            _ if most == 0 => return false,
+            KeyCode::Up | KeyCode::Char('k') => first.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => first + 1,
+            KeyCode::PageUp => first.saturating_sub(page),
+            KeyCode::PageDown => first + page,
+            _ => return false,
+        };
+
+        self.scroll.first = first.min(most);
+        true
     }
 
     fn move_by_key(&mut self, code: KeyCode) {
@@ -167,6 +228,7 @@ impl View {
         };
 
         self.selected = at.min(self.rows.saturating_sub(1));
+        (self.chosen, self.scroll) = (None, Scroll::default());
     }
 
     fn switch(&mut self) {
@@ -174,7 +236,8 @@ impl View {
             Tab::Causes => Tab::Threads,
             Tab::Threads => Tab::Causes,
         };
-        (self.selected, self.first) = (0, 0);
+        self.first = 0;
+        self.choose_first();
     }
 
     fn sort_by(&mut self, step: usize) {
@@ -185,23 +248,19 @@ impl View {
             by: (sort.by + step) % names,
             reversed: false,
         };
+        self.choose_first();
     }
 
     fn filter_kind(&mut self, back: bool) {
-        self.kind = next(&Kind::ALL, self.kind, back);
-        (self.tab, self.selected) = (Tab::Causes, 0);
+        self.kind = next(&self.present.0, self.kind, back);
+        self.tab = Tab::Causes;
+        self.choose_first();
     }
 
     fn filter_means(&mut self, back: bool) {
-        self.means = next(&Means::ALL, self.means, back);
-        (self.tab, self.selected) = (Tab::Causes, 0);
-    }
-
-    fn is_filtered(&self) -> bool {
-        let threads = self.tab == Tab::Threads && self.only_outside;
-        let causes = self.tab == Tab::Causes && (self.kind.is_some() || self.means.is_some());
-
-        threads || causes || !self.search.is_empty()
+        self.means = next(&self.present.1, self.means, back);
+        self.tab = Tab::Causes;
+        self.choose_first();
     }
 
     fn show_all(&mut self) {
@@ -286,9 +345,31 @@ impl View {
         shown
     }
 
-    /// Takes note of how many rows there are and fit, so that the chosen one is one of those shown.
-    pub(super) fn fit(&mut self, rows: usize, page: usize) {
+    /// Takes note of what there is to choose from.
+    pub(super) fn see(&mut self, causes: &[Cause]) {
+        let kinds = Kind::ALL.into_iter();
+        let means = Means::ALL.into_iter();
+
+        self.present = (
+            kinds
+                .filter(|kind| causes.iter().any(|cause| cause.kind == *kind))
+                .collect(),
+            means
+                .filter(|means| causes.iter().any(|cause| cause.means == *means))
+                .collect(),
+        );
+    }
+
+    /// Takes note of how many rows there are and fit, so that the chosen one is one of those shown. What
+    /// is in that is followed: rows change their places all the time. Only who looks at the first one
+    /// without its details wants to see whatever is the first.
+    pub(super) fn fit(&mut self, rows: usize, page: usize, key: impl Fn(usize) -> String) {
         (self.rows, self.page) = (rows, page);
+        if let Some(chosen) = self.chosen.take() {
+            if let Some(at) = (0..rows).find(|row| key(*row) == chosen) {
+                self.selected = at;
+            }
+        }
         self.selected = self.selected.min(rows.saturating_sub(1));
         let last_first = rows.saturating_sub(page);
         let lowest = (self.selected + 1).saturating_sub(page);
@@ -296,6 +377,9 @@ impl View {
             .first
             .clamp(lowest, self.selected.max(lowest))
             .min(last_first.max(lowest));
+        if self.selected < rows && (self.details || self.selected > 0) {
+            self.chosen = Some(key(self.selected));
+        }
     }
 }
 

@@ -53,11 +53,21 @@ fn a_page_needs_nothing_else() {
     assert!(page.contains("&lt;script&gt;alert(1)"));
     assert!(page.contains("a &lt;note&gt;"));
     assert!(page.contains("2026-11-20 23:20 UTC"));
-    assert!(page.contains("<b class=\"bad\">3</b>intrusions on CPUs 2-6, 2.0 ms"));
+    assert!(page.contains("<b class=\"bad\">3</b>intrusions for 2.0 ms on CPUs 2-6"));
     assert!(page.contains(
         "rcu_preempt on CPU 5&#10;2.0 ms in 3 runs, 0.2000 % of the time&#10;outside, and should not"
     ));
     assert!(page.contains("cpuhp/N on CPU 5"));
+    // Every section can be gone to, and exists.
+    let links: Vec<_> = page.split("<a href=\"#").skip(1).collect();
+    assert_eq!(links.len(), page.matches("<section").count());
+    for link in links {
+        let name = link.split('"').next().unwrap();
+        assert!(page.contains(&format!("<section id=\"{name}\">")), "{name}");
+    }
+    // What may be outside is not of the colour of what is wrong there.
+    assert_eq!(page.matches("<rect class=\"exempt\" x=").count(), 0);
+    assert!(page.contains("<rect class=\"out\" x="));
     // Of two threads there is the same to say.
     assert!(page.contains("<td class=\"names\">ksmd, rcu_preempt</td><td class=\"n\">2</td>"));
 }
@@ -77,9 +87,56 @@ fn two_recordings_side_by_side() {
     let page = tree.read("r.html");
     assert_eq!(page.matches("<h3>Before</h3>").count(), 5);
     assert_eq!(page.matches("<h3>After</h3>").count(), 5);
-    assert_eq!(page.matches("<svg width=").count(), 2);
+    assert_eq!(page.matches("<svg class=\"map\"").count(), 2);
     let bytes = std::fs::read(image).unwrap();
     assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
+}
+
+#[test]
+fn settings_that_do_not_count_are_not_red() {
+    let tree = Tree::new("0-7");
+    let mut watched = recording("0-7");
+    watched["cpus"] = json!("0-1");
+    watched["threads"] = json!([]);
+    watched["settings"][0]["counts"] = json!(false);
+    let file = write(&tree, "a.json", &watched);
+    let page = tree.path().join("r.html");
+    tree.run(&["report", &file, "-o", page.to_str().unwrap()]);
+
+    let page = tree.read("r.html");
+    assert!(page.contains("<td class=\"note\">0-7</td>"));
+    assert!(page.contains("<rect class=\"exempt\" x="));
+    assert!(!page.contains("<rect class=\"out\" x="));
+}
+
+#[test]
+fn a_map_of_many_cpus_fits_a_page() {
+    let tree = Tree::new("0-255");
+    let mut watched = recording("0-1");
+    watched["possible"] = json!("0-255");
+    for (online, columns) in [("0-7", "two"), ("0-63", ""), ("0-255", "")] {
+        watched["online"] = json!(online);
+        let file = write(&tree, "a.json", &watched);
+        let page = tree.path().join("r.html");
+        let page = page.to_str().unwrap();
+        let (status, _, error) =
+            tree.run(&["report", "--before", &file, "--after", &file, "-o", page]);
+        assert_eq!((status, error.as_str()), (0, ""));
+
+        let page = tree.read("r.html");
+        let map = page
+            .split("<section id=\"what-ran-where\">")
+            .nth(1)
+            .unwrap();
+        assert_eq!(
+            map.lines().nth(1).unwrap().contains("two"),
+            columns == "two"
+        );
+        let width = map.split(" width=\"").nth(1).unwrap();
+        let width: u32 = width.split('"').next().unwrap().parse().unwrap();
+        assert!(width < 1100, "{width}");
+        assert_eq!(map.contains("a column is 2 CPUs"), online == "0-255");
+    }
 }
 
 #[test]
@@ -203,8 +260,44 @@ fn causes_have_a_table_and_a_timeline() {
         "does not tell &lt;all&gt;",
         "data-tip=\"7 ns on CPU 5, at 500.0 ms\nwork &lt;work&gt; on events: 7 ns\"",
         "In all, 4 disturbances of 1 CPUs took 2.0 µs.",
+        // What the axes of the timeline are.
+        ">CPU</text>",
+        "x=\"100.00%\" y=\"62\" text-anchor=\"end\">1 s</text>",
+        "a whole row is 7 ns, half a row a quarter of that",
+        // The part that took most.
+        "<b>work &lt;work&gt; on events 7 ns</b>",
+        // Where there is no room for columns.
+        "<td class=\"n\" data-label=\"Times\">4</td>",
+        "<p>Time by what moves it",
     ] {
         assert!(page.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn many_causes_are_folded() {
+    let tree = Tree::new("0-7");
+    let mut watched = recording("0-1");
+    watched["account"] = account("some", 2_000);
+    let causes = watched["account"]["causes"].as_array_mut().unwrap();
+    for number in 0..209 {
+        let mut cause = causes[0].clone();
+        cause["name"] = json!(format!("other{number}"));
+        causes.push(cause);
+    }
+    let file = write(&tree, "a.json", &watched);
+    let page = tree.path().join("r.html");
+    let page = page.to_str().unwrap();
+    for args in [
+        vec!["report", &file, "-o", page],
+        vec!["report", "--before", &file, "--after", &file, "-o", page],
+    ] {
+        assert_eq!(tree.run(&args).0, 0);
+        let page = tree.read("r.html");
+        let (seen, folded) = page.split_once("<summary>150 more, for less time").unwrap();
+        assert_eq!(seen.matches("<td class=\"what\">").count(), 50);
+        assert_eq!(folded.matches("<td class=\"what\">").count(), 150);
+        assert!(folded.contains("And 10 more, for less time still."));
     }
 }
 
@@ -220,6 +313,7 @@ fn causes_are_compared() {
         .push(gone);
     let mut after = recording("0-1");
     after["account"] = account("both", 500);
+    after["account"]["worst"][0]["ns"] = json!(9);
     let new = account("only_after", 50)["causes"][0].clone();
     after["account"]["causes"].as_array_mut().unwrap().push(new);
     let (before, after) = (
@@ -241,6 +335,11 @@ fn causes_are_compared() {
         "{}",
         rows[0]
     );
+    for label in ["Before: times", "After: times", "Time per second"] {
+        assert!(rows[0].contains(label), "{}", rows[0]);
+    }
+    // The timelines have the same scale.
+    assert_eq!(page.matches("a whole row is 9 ns").count(), 2);
     for (name, change) in [("only_before", ">gone<"), ("only_after", ">new<")] {
         let row = rows.iter().find(|row| row.contains(name)).unwrap();
         assert!(row.contains(change), "{row}");
