@@ -426,7 +426,7 @@ kernel_toolchain() {
 		"PAHOLE=none"
 	)
 	# gcc makes them in half of the time, and most kernels are made by it.
-	[[ $arch == x86_64 && $config =~ ^(base|unpatched|on|off|offstack|offstackoff|small|smalloff|touched|touchedoff|kunit|modversions|deb)$ ]] || kmake_args+=("LLVM=${llvm_suffix:-1}")
+	[[ $arch == x86_64 && $config =~ ^(base|unpatched|on|off|offstack|offstackoff|small|smalloff|touched|touchedoff|kunit|modversions|deb|broad)$ ]] || kmake_args+=("LLVM=${llvm_suffix:-1}")
 	# Has all the Rust code that the configuration clippy has, and then needs no build of its own.
 	[[ $config != kunit ]] || kmake_args+=("CLIPPY=1")
 	# In all objects, debug information would take a fifth of the time.

@@ -9,7 +9,8 @@
  * failing, then with its second, and so on until there are no more, and prints a line
  * "NAME injected=N failed=N passed=N wrong=N": how many allocations failed, how many
  * times the operation failed for it and how many times it did not, and how often the
- * operation failed with another error than ENOMEM or had an effect although it failed.
+ * operation failed with another error than ENOMEM, had an effect although it failed, or
+ * left something wrong.
  *
  * Needs a kernel with CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC, debugfs, cgroup v2
  * and the module kcload. See Documentation/fault-injection/fault-injection.rst for
@@ -91,15 +92,23 @@ static void arm(unsigned int number)
 		die("fail-nth: %s", strerror(errno));
 }
 
-/* Returns whether the allocation has come, and lets all others be. */
-static bool disarm(void)
+/* Returns whether the allocation has come. */
+static bool has_failed(void)
 {
 	char text[16] = "";
 
 	if (pread(fail_nth, text, sizeof(text) - 1, 0) <= 0)
 		die("fail-nth: %s", strerror(errno));
-	arm(0);
 	return !atoi(text);
+}
+
+/* As that, and lets all others be. */
+static bool disarm(void)
+{
+	bool failed = has_failed();
+
+	arm(0);
+	return failed;
 }
 
 static int find_thread(const char *name, unsigned int number)
@@ -203,8 +212,8 @@ static int outcome_update(void)
 	return strstr(text, " error=-12 ") ? ENOMEM : strstr(text, " error=0 ") ? 0 : EPROTO;
 }
 
-/* Where the threads of the module may run, in the order of their numbers. */
-static int state_threads(char *text, size_t size)
+/* A line for each thread whose name begins so: where it may run, in the order of their numbers. */
+static int list_threads(const char *prefix, char *text, size_t size)
 {
 	char path[300], status[4096], name[64], *allowed;
 	struct dirent *entry;
@@ -217,7 +226,8 @@ static int state_threads(char *text, size_t size)
 	while ((entry = readdir(proc))) {
 		snprintf(path, sizeof(path), "/proc/%s/status", entry->d_name);
 		if (atoi(entry->d_name) <= 0 || read_file(path, status, sizeof(status)) ||
-		    sscanf(status, "Name: %63s", name) != 1 || strncmp(name, "kcload-", 7))
+		    sscanf(status, "Name: %63s", name) != 1 ||
+		    strncmp(name, prefix, strlen(prefix)))
 			continue;
 		allowed = strstr(status, "\nCpus_allowed_list:");
 		if (allowed && length < size)
@@ -226,6 +236,11 @@ static int state_threads(char *text, size_t size)
 	}
 	closedir(proc);
 	return 0;
+}
+
+static int state_threads(char *text, size_t size)
+{
+	return list_threads("kcload-", text, size);
 }
 
 static int placed;
@@ -271,6 +286,50 @@ static int state_hotplug(char *text, size_t size)
 	return read_file(CPUS "/online", text, size);
 }
 
+/* How many rescuers were where they must not be. */
+static unsigned int wrong_rescuers;
+
+/* Says which are elsewhere than on the only CPU of kthread_cpus=, which is online. */
+static void check_rescuers(void)
+{
+	char *line, *rest = now;
+	unsigned int count = 0;
+
+	if (list_threads("kworker/R-", now, sizeof(now)))
+		die("there are no threads");
+	while ((line = strsep(&rest, "\n")) && *line) {
+		count++;
+		if (strcmp(strrchr(line, '\t') ?: "", "\t3")) {
+			printf("rescuers: %s\n", line);
+			wrong_rescuers++;
+		}
+	}
+	if (!count)
+		die("there is no rescuer");
+}
+
+/*
+ * The only CPU of kthread_cpus= goes and comes, with a rescuer that is new meanwhile.
+ * What has failed as it went is made good as it comes.
+ */
+static int run_rescuers(void)
+{
+	int error = write_file(CPUS "/cpu3/online", "0");
+	bool failed_before;
+
+	if (error)
+		return error;
+	failed_before = has_failed();
+	must_write("/proc/kcwork", "keep reclaim 1");
+	error = write_file(CPUS "/cpu3/online", "1");
+	if (error)
+		must_write(CPUS "/cpu3/online", "1");
+	if (failed_before || !has_failed())
+		check_rescuers();
+	must_write("/proc/kcwork", "drop");
+	return error;
+}
+
 static int run_partition(void)
 {
 	return write_file(GROUP "/cpuset.cpus.partition", turn % 2 ? "isolated" : "member");
@@ -288,6 +347,8 @@ static const struct operation {
 	int (*outcome)(void);
 	/* What it may only change if it does not fail. */
 	int (*state)(char *text, size_t size);
+	/* How often it has found something wrong. */
+	const unsigned int *wrong;
 	/* What else than ENOMEM it may fail with. */
 	int other;
 	/* Before the first round and after the last. */
@@ -313,6 +374,8 @@ static const struct operation {
 	/* Off and on. */
 	{ "hotplug", .run = run_hotplug, .state = state_hotplug, .rounds = 2 },
 	{ "cpuhp", .thread = "cpuhp/3", .run = run_hotplug, .state = state_hotplug, .rounds = 2 },
+	{ "rescuers", .thread = "cpuhp/3", .run = run_rescuers, .state = state_hotplug,
+	  .wrong = &wrong_rescuers, .rounds = 1, .begin = { CPUS "/kthread_cpus", "3" } },
 	{ "partition", .run = run_partition, .rounds = 2 },
 };
 
@@ -370,6 +433,8 @@ static void do_operation(const struct operation *operation)
 	}
 	if (operation->end[0])
 		must_write(operation->end[0], operation->end[1]);
+	if (operation->wrong)
+		counts[3] += *operation->wrong;
 	printf("%s injected=%u failed=%u passed=%u wrong=%u\n", operation->name, counts[0],
 	       counts[1], counts[2], counts[3]);
 	fflush(stdout);

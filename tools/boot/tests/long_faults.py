@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OPERATIONS = (
     "write", "read", "workqueues", "kthreadd", "create", "prefer", "update", "place",
-    "hotplug", "cpuhp", "partition",
+    "hotplug", "cpuhp", "rescuers", "partition",
 )  # fmt: skip
 # Each has an allocation without which it cannot do what it is asked for.
 MUST_FAIL = ("write", "workqueues", "kthreadd", "create", "prefer", "update", "place")
