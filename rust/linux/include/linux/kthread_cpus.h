@@ -42,8 +42,8 @@ unsigned int kthread_cpus_obey(const char *value, unsigned int times,
 			       struct cpumask *confined, struct cpumask *scratch,
 			       const struct cpumask *housekeeping);
 ssize_t kthread_cpus_print_classes(unsigned int classes, char *buffer, size_t size);
-void kthread_cpus_none_online(const char *value, const struct cpumask *cpus);
-void kthread_cpus_impossible(const char *value, const struct cpumask *cpus);
+void kthread_cpus_lacking(const char *value, const struct cpumask *cpus,
+			  bool is_offline);
 
 #ifdef CONFIG_KTHREAD_CPUS
 

@@ -72,10 +72,8 @@ bool kthread_affinity_is_managed(struct task_struct *p)
 }
 
 /*
- * Decides what the mask of a kthread is to be, for @reason, which may be that @asked
- * is asked for. Called with its pi_lock and the lock of its runqueue. Returns 0 if
- * that is not decided here, 1 with @result set, or -EINVAL if user space must not
- * have what it asks for.
+ * Decides what the mask of a task is to be, if @asked is asked for, or for another
+ * @reason. As kthread_registry_evaluate(), but also for tasks that it does not know.
  */
 int kthread_affinity_evaluate(struct task_struct *p,
 			      enum kthread_affinity_reason reason,

@@ -19,7 +19,6 @@
 //! C header: [`include/linux/kthread_cpus.h`](srctree/include/linux/kthread_cpus.h)
 
 use kernel::{
-    alloc::AllocError,
     bindings,
     container_of,
     cpumask,
@@ -35,6 +34,7 @@ use core::{
 use super::{
     policy::CpuSet,
     registry::{
+        no_cpus,
         List,
         Outcome,
         Prealloc,
@@ -46,23 +46,8 @@ use super::{
     },
 };
 
-/// Copies of masks that others may change while the registry looks at them.
-struct Copies {
-    asked: KVec<usize>,
-    cpuset: KVec<usize>,
-    excluded: KVec<usize>,
-}
-
-impl Copies {
-    /// May sleep.
-    fn new() -> Result<Self, AllocError> {
-        Ok(Self {
-            asked: KVec::from_elem(0, length(), GFP_KERNEL)?,
-            cpuset: KVec::from_elem(0, length(), GFP_KERNEL)?,
-            excluded: KVec::from_elem(0, length(), GFP_KERNEL)?,
-        })
-    }
-}
+/// Room for copies of masks that others may change while the registry looks at them.
+type Copies = [KVec<usize>; 3];
 
 /// The registry, once [`kthread_registry_init()`] has made it.
 struct Global(UnsafeCell<Option<(Registry<Ring>, Copies)>>);
@@ -216,9 +201,18 @@ impl List for Ring {
 ///
 /// `mask` must be NULL, or valid for reading, and nobody must change it, for as long as the result
 /// is used.
-pub(super) unsafe fn words<'a>(mask: *const bindings::cpumask) -> Option<&'a [usize]> {
-    // SAFETY: The caller promises that it is valid if it is not NULL, and it is at least that long.
-    (!mask.is_null()).then(|| unsafe { core::slice::from_raw_parts(mask.cast(), length()) })
+pub(super) unsafe fn words<'a>(mask: *const bindings::cpumask) -> &'a [usize] {
+    if mask.is_null() {
+        return &[];
+    }
+    // SAFETY: The caller promises that it is valid, and it is at least that long.
+    unsafe { core::slice::from_raw_parts(mask.cast(), length()) }
+}
+
+/// The words of the possible CPUs.
+pub(super) fn possible() -> &'static [usize] {
+    // SAFETY: That mask is always valid, and does not change.
+    unsafe { words(cpumask::possible_mask().as_raw()) }
 }
 
 /// Copies to `to` what is at `mask`, unless that is NULL. If it changes meanwhile, each word has
@@ -226,14 +220,14 @@ pub(super) unsafe fn words<'a>(mask: *const bindings::cpumask) -> Option<&'a [us
 ///
 /// # Safety
 ///
-/// `mask` must be NULL or valid for reading.
+/// `mask` must be NULL or valid for reading, and `to` have no more words than it.
 unsafe fn copied(to: &mut [usize], mask: *const bindings::cpumask) -> Option<&[usize]> {
     if mask.is_null() {
         return None;
     }
-    for (at, word) in to.iter_mut().take(length()).enumerate() {
-        // SAFETY: The caller promises that it is valid, and it has that many words. As C does when
-        // it writes to them, this takes each at once.
+    for (at, word) in to.iter_mut().enumerate() {
+        // SAFETY: The caller promises that it is valid and has that many words. As C does when it
+        // writes to them, this takes each at once.
         *word = unsafe { mask.cast::<usize>().add(at).read_volatile() };
     }
     Some(to)
@@ -252,12 +246,14 @@ pub(super) fn length() -> usize {
 ///
 /// Must be called once, at boot, when there is one CPU and one task.
 #[export]
+#[link_section = ".init.text"]
 pub unsafe extern "C" fn kthread_registry_init(nodes: c_uint) -> c_int {
     from_result(|| {
-        let global = (Registry::new(nodes as usize, length())?, Copies::new()?);
+        let copies = no_cpus(length())?;
+        let global = (Registry::new(nodes as usize, length())?, copies);
 
         // SAFETY: The caller promises that nobody else is there to use it.
-        unsafe { *REGISTRY.0.get() = Some(global) };
+        unsafe { REGISTRY.0.get().write(Some(global)) };
         Ok(0)
     })
 }
@@ -315,23 +311,20 @@ pub unsafe extern "C" fn kthread_registry_prefer(
     mask: *const bindings::cpumask,
     update: bool,
 ) -> c_int {
-    // SAFETY: The possible CPUs are always valid, and do not change.
-    let possible = unsafe { words(cpumask::possible_mask().as_raw()) }.unwrap_or_default();
-
     from_result(|| {
         // SAFETY: The caller promises that it is valid.
         let member = unsafe { Member::new(NonNull::new(affinity).ok_or(EINVAL)?.as_ptr()) };
         let mut prealloc = Prealloc::empty();
 
         loop {
-            let prefer = |registry: &mut Registry<Ring>, copies: &mut Copies| {
-                // SAFETY: The caller promises that it is valid for reading.
-                unsafe { copied(&mut copies.asked, mask) };
-                CpuSet::retain(&mut *copies.asked, possible);
-                registry.prefer(member, &copies.asked, &mut prealloc, update)
-            };
+            let done = locked(|registry, [wanted, ..]| {
+                // SAFETY: The caller promises that it is valid for reading. Copies are as long.
+                unsafe { copied(wanted, mask) };
+                CpuSet::retain(&mut **wanted, possible());
+                registry.prefer(member, wanted, &mut prealloc, update)
+            });
 
-            match locked(prefer) {
+            match done {
                 Some(Ok(())) => return Ok(0),
                 Some(Err(Refusal::Short)) => prealloc.fill(length())?,
                 Some(Err(Refusal::Taken)) => return Err(EBUSY),
@@ -361,7 +354,7 @@ pub unsafe extern "C" fn kthread_registry_prefer_noise(
 
     locked(|registry, _| {
         registry.prefer_noise(member, |to| {
-            // SAFETY: The caller promises that it is valid for reading.
+            // SAFETY: The caller promises that it is valid for reading. The registry's are as long.
             unsafe { copied(to, mask) };
         })
     });
@@ -482,16 +475,22 @@ pub unsafe extern "C" fn kthread_registry_evaluate(
     let lent = unsafe { &*wishes };
     // SAFETY: The caller promises that it is valid for writing, and it is at least that long.
     let result = unsafe { core::slice::from_raw_parts_mut(result.cast(), length()) };
-    let evaluate = |registry: &mut Registry<Ring>, copies: &mut Copies| {
-        // SAFETY: The caller promises that the masks are valid or NULL. Of a task whose pi_lock is
-        // held, user_cpus_ptr stays, and what it points to never changes.
+    // It only counts for what user space asks for.
+    let excluded = match reason {
+        bindings::kthread_affinity_reason_KTHREAD_AFFINITY_USER => lent.excluded,
+        _ if lent.user.is_null() => core::ptr::null(),
+        _ => lent.excluded,
+    };
+    let outcome = locked(|registry, [asked_copy, cpuset_copy, excluded_copy]| {
+        // SAFETY: The caller promises that the masks are valid or NULL, and copies are as long. Of
+        // a task whose pi_lock is held, user_cpus_ptr stays, and what it points to never changes.
         let (asked, wishes) = unsafe {
             (
-                copied(&mut copies.asked, asked).unwrap_or_default(),
+                copied(asked_copy, asked).unwrap_or_default(),
                 Wishes {
-                    cpuset: copied(&mut copies.cpuset, lent.cpuset),
-                    excluded: copied(&mut copies.excluded, lent.excluded),
-                    user: words(lent.user),
+                    cpuset: copied(cpuset_copy, lent.cpuset),
+                    excluded: copied(excluded_copy, excluded),
+                    user: (!lent.user.is_null()).then_some(words(lent.user)),
                     is_forgotten: lent.is_forgotten,
                 },
             )
@@ -504,9 +503,9 @@ pub unsafe extern "C" fn kthread_registry_evaluate(
         };
 
         registry.evaluate(member, request, wishes, result)
-    };
+    });
 
-    match locked(evaluate) {
+    match outcome {
         None | Some(Outcome::AsAsked) => 0,
         Some(Outcome::Allowed) => 1,
         Some(Outcome::Refused) => EINVAL.to_errno(),

@@ -16,7 +16,6 @@ pub mod registry;
 
 use kernel::{
     bindings,
-    cpumask,
     fmt,
     prelude::*,
     str::BStr, //
@@ -25,6 +24,7 @@ use kernel::{
 use cpulist::Reason;
 use engine::{
     length,
+    possible,
     words, //
 };
 use option::{
@@ -72,21 +72,20 @@ pub unsafe extern "C" fn kthread_cpus_effective(
 ) {
     // SAFETY: The caller promises that it is valid, and ours alone. It is at least that long.
     let allowed = unsafe { core::slice::from_raw_parts_mut(allowed.cast(), length()) };
-    // SAFETY: The caller promises that they are valid or NULL, and do not change. The possible CPUs
-    // are always valid, and do not change either.
-    let [preferred, confined, housekeeping, online, possible] = unsafe {
-        let possible = cpumask::possible_mask().as_raw().cast_const();
-
-        [preferred, confined, housekeeping, online, possible].map(|mask| words(mask))
+    // SAFETY: The caller promises that they are valid or NULL, and do not change.
+    let (preferred, cpus) = unsafe {
+        (
+            words(preferred),
+            Cpus {
+                confined: words(confined),
+                housekeeping: words(housekeeping),
+                online: words(online),
+                possible: possible(),
+            },
+        )
     };
-    let cpus = Cpus {
-        confined: confined.unwrap_or_default(),
-        housekeeping: housekeeping.unwrap_or_default(),
-        online: online.unwrap_or_default(),
-        possible: possible.unwrap_or_default(),
-    };
 
-    policy::effective(allowed, preferred, &cpus);
+    policy::effective(allowed, Some(preferred), &cpus);
 }
 
 /// Parses a list of CPUs that user space has written.
@@ -166,6 +165,18 @@ impl fmt::Display for Value<'_> {
     }
 }
 
+impl fmt::Display for Classes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
 /// The words of the static mask `mask`, which has a bit for every CPU that the kernel is built for.
 ///
 /// # Safety
@@ -209,17 +220,8 @@ pub unsafe extern "C" fn kthread_cpus_obey(
     let value = unsafe { CStr::from_char_ptr(value) }.to_bytes();
     // SAFETY: The caller promises that both are whole, valid for writing, and ours alone.
     let (confined, scratch) = unsafe { (all_words(confined), all_words(scratch)) };
-    // SAFETY: The caller promises that it is valid for reading, as the possible CPUs always are.
-    let (housekeeping, possible) = unsafe {
-        (
-            words(housekeeping),
-            words(cpumask::possible_mask().as_raw()),
-        )
-    };
-    let (housekeeping, possible) = (
-        housekeeping.unwrap_or_default(),
-        possible.unwrap_or_default(),
-    );
+    // SAFETY: The caller promises that it is valid for reading.
+    let (housekeeping, possible) = (unsafe { words(housekeeping) }, possible());
     let nr_cpu_ids = kernel::cpu::nr_cpu_ids();
     let shown = Value(value, 0);
 
@@ -249,23 +251,15 @@ pub unsafe extern "C" fn kthread_cpus_obey(
     };
 
     let verdict = option::judge(confined, scratch, possible, housekeeping);
-    let (list, dropped) = (Shown(confined), Shown(scratch));
+    let (list, dropped, allowed) = (Shown(confined), Shown(scratch), Shown(housekeeping));
     match verdict {
         Verdict::Obeyed if scratch.empty() => {}
-        Verdict::Obeyed => pr_warn!(
-            "dropping CPUs {} of {shown}: they are not possible\n",
-            format_args!("{dropped}")
-        ),
+        Verdict::Obeyed => pr_warn!("dropping CPUs {dropped} of {shown}: they are not possible\n"),
         Verdict::Empty => pr_warn!("ignoring {shown}: there is no CPU in the list\n"),
-        Verdict::Impossible => pr_warn!(
-            "ignoring {shown}: CPUs {} are not possible\n",
-            format_args!("{dropped}")
-        ),
-        Verdict::Isolated => pr_warn!(
-            "ignoring {shown}: no CPU of {} is a housekeeping CPU ({})\n",
-            format_args!("{list}"),
-            format_args!("{}", Shown(housekeeping))
-        ),
+        Verdict::Impossible => pr_warn!("ignoring {shown}: CPUs {dropped} are not possible\n"),
+        Verdict::Isolated => {
+            pr_warn!("ignoring {shown}: no CPU of {list} is a housekeeping CPU ({allowed})\n")
+        }
     }
     if verdict != Verdict::Obeyed {
         return 0;
@@ -274,71 +268,41 @@ pub unsafe extern "C" fn kthread_cpus_obey(
     // One line in any case, so that the log shows at a glance what became of the option.
     scratch.assign(confined);
     scratch.exclude(housekeeping);
-    let less = if scratch.empty() {
-        ""
-    } else {
-        " less isolated "
+    let less = match scratch.empty() {
+        true => "",
+        false => " less isolated ",
     };
-    pr_info!(
-        "confined {} out of {}\n",
-        format_args!(
-            "{classes} to CPUs {}{less}{}",
-            Shown(confined),
-            Shown(scratch)
-        ),
-        format_args!("{}", Shown(possible))
-    );
+    let (list, isolated, all) = (Shown(confined), Shown(scratch), Shown(possible));
+    pr_info!("confined {classes} to CPUs {list}{less}{isolated} out of {all}\n");
     classes.bits()
 }
 
-/// Says in the log where the work is if no CPU to which the boot option confines it is online.
+/// Says in the log that the CPUs of the boot option are not what it says: only `cpus` of them have
+/// stayed possible, and it is not obeyed if there are none of these; or, if `is_offline`, no CPU of
+/// it is online, and `cpus` are used instead.
 ///
-/// `value` is what was passed to [`kthread_cpus_obey`], and `cpus` are used instead. Called once,
-/// when those CPUs are online that come up at boot.
-///
-/// # Safety
-///
-/// `value` must be a valid C string, and `cpus` valid for reading.
-#[export]
-#[link_section = ".init.text"]
-pub unsafe extern "C" fn kthread_cpus_none_online(
-    value: *const c_char,
-    cpus: *const bindings::cpumask,
-) {
-    // SAFETY: The caller promises that it is a valid C string.
-    let value = Value(unsafe { CStr::from_char_ptr(value) }.to_bytes(), 0);
-    // SAFETY: The caller promises that it is valid for reading.
-    let cpus = Shown(unsafe { words(cpus) }.unwrap_or_default());
-
-    pr_warn!(
-        "no CPU of {value} is online: using CPUs {} until one is\n",
-        format_args!("{cpus}")
-    );
-}
-
-/// Says in the log that of the CPUs that the boot option names only `cpus` have stayed possible,
-/// and that it is not obeyed if there are none of these.
+/// `value` is what was passed to [`kthread_cpus_obey`]. Called at boot.
 ///
 /// # Safety
 ///
 /// `value` must be a valid C string, and `cpus` valid for reading.
 #[export]
 #[link_section = ".init.text"]
-pub unsafe extern "C" fn kthread_cpus_impossible(
+pub unsafe extern "C" fn kthread_cpus_lacking(
     value: *const c_char,
     cpus: *const bindings::cpumask,
+    is_offline: bool,
 ) {
     // SAFETY: The caller promises that it is a valid C string.
     let value = Value(unsafe { CStr::from_char_ptr(value) }.to_bytes(), 0);
     // SAFETY: The caller promises that it is valid for reading.
-    let cpus = unsafe { words(cpus) }.unwrap_or_default();
+    let cpus = Shown(unsafe { words(cpus) });
 
-    if cpus.empty() {
+    if is_offline {
+        pr_warn!("no CPU of {value} is online: using CPUs {cpus} until one is\n");
+    } else if cpus.0.empty() {
         pr_warn!("ignoring {value}: none of its CPUs is possible any more\n");
     } else {
-        pr_warn!(
-            "of {value}, only CPUs {} are possible any more\n",
-            format_args!("{}", Shown(cpus))
-        );
+        pr_warn!("of {value}, only CPUs {cpus} are possible any more\n");
     }
 }

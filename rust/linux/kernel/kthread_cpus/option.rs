@@ -62,7 +62,8 @@ impl core::fmt::Display for Classes {
 
         for &(flag, class) in Self::FLAGS {
             if self.contains(class) {
-                write!(f, "{comma}{flag}")?;
+                f.write_str(comma)?;
+                f.write_str(flag)?;
                 comma = ",";
             }
         }
@@ -143,14 +144,10 @@ pub fn judge(
     housekeeping: &[usize],
 ) -> Verdict {
     let is_empty = confined.empty();
-    let mut possible = possible.iter();
 
-    for (word, dropped) in confined.iter_mut().zip(dropped.iter_mut()) {
-        let possible = possible.next().unwrap_or(&0);
-
-        *dropped = *word & !possible;
-        *word &= possible;
-    }
+    dropped.assign(confined);
+    dropped.exclude(possible);
+    confined.exclude(dropped);
     if is_empty {
         Verdict::Empty
     } else if confined.empty() {
@@ -171,12 +168,7 @@ impl Shown<'_> {
 
     /// The first CPU from `from` on that is in the mask, or that is not.
     fn find(&self, from: usize, is_in: bool) -> Option<usize> {
-        let bits = usize::BITS as usize;
-
-        (from..self.0.len() * bits).find(|cpu| {
-            let word = self.0.get(cpu / bits);
-            word.is_some_and(|word| (word >> (cpu % bits)) & 1 == usize::from(is_in))
-        })
+        (from..self.0.len() * usize::BITS as usize).find(|cpu| self.0.has(*cpu) == is_in)
     }
 }
 

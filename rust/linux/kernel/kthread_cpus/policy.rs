@@ -6,6 +6,8 @@
 //! with CPUs that no machine has. Locking is the caller's.
 
 /// The words of a CPU mask as a set of CPUs. All masks have the same number of them.
+///
+/// Where that says so, it is not inlined, as the loop over what are few words would be unrolled.
 pub trait CpuSet: AsRef<[usize]> + AsMut<[usize]> {
     /// Makes this set equal to `other`.
     fn assign(&mut self, other: &[usize]) {
@@ -15,6 +17,7 @@ pub trait CpuSet: AsRef<[usize]> + AsMut<[usize]> {
     }
 
     /// Removes from this set what is not in `other`.
+    #[inline(never)]
     fn retain(&mut self, other: &[usize]) {
         for (to, other) in self.as_mut().iter_mut().zip(other) {
             *to &= other;
@@ -22,15 +25,31 @@ pub trait CpuSet: AsRef<[usize]> + AsMut<[usize]> {
     }
 
     /// Removes from this set what is in `other`.
+    #[inline(never)]
     fn exclude(&mut self, other: &[usize]) {
         for (to, other) in self.as_mut().iter_mut().zip(other) {
             *to &= !other;
         }
     }
 
+    /// Adds to this set what is in `other`.
+    #[inline(never)]
+    fn unite(&mut self, other: &[usize]) {
+        for (to, other) in self.as_mut().iter_mut().zip(other) {
+            *to |= other;
+        }
+    }
+
     /// Whether there is no CPU in this set.
     fn empty(&self) -> bool {
         self.as_ref().iter().all(|word| *word == 0)
+    }
+
+    /// Whether `cpu` is in this set.
+    fn has(&self, cpu: usize) -> bool {
+        let word = self.as_ref().get(cpu / usize::BITS as usize);
+
+        word.is_some_and(|word| (word >> (cpu % usize::BITS as usize)) & 1 != 0)
     }
 
     /// Whether every CPU of this set is in `other`.
@@ -40,11 +59,18 @@ pub trait CpuSet: AsRef<[usize]> + AsMut<[usize]> {
         words.all(|(word, other)| word & !other == 0)
     }
 
+    /// The first CPU that is in both sets.
+    #[inline(never)]
+    fn first_common(&self, other: &[usize]) -> Option<usize> {
+        let words = self.as_ref().iter().zip(other).map(|(a, b)| a & b);
+        let (at, word) = words.enumerate().find(|(_, word)| *word != 0)?;
+
+        Some(at * usize::BITS as usize + word.trailing_zeros() as usize)
+    }
+
     /// Whether a CPU is in both sets.
     fn intersects(&self, other: &[usize]) -> bool {
-        let mut words = self.as_ref().iter().zip(other);
-
-        words.any(|(word, other)| word & other != 0)
+        self.first_common(other).is_some()
     }
 }
 
@@ -73,23 +99,26 @@ pub struct Cpus<'a> {
 /// The mask keeps the CPUs of its level that are offline, so that nothing is left to do when these
 /// come online.
 pub fn effective(allowed: &mut [usize], preferred: Option<&[usize]>, cpus: &Cpus<'_>) {
-    allowed.assign(cpus.confined);
-    allowed.retain(cpus.housekeeping);
-    if let Some(preferred) = preferred {
-        allowed.retain(preferred);
+    effective_until(allowed, preferred.unwrap_or_default(), cpus, &mut []);
+}
+
+/// As [`effective()`], and adds to `better` the CPUs that would change it if they came online. With
+/// no CPU in `preferred`, and also without words, there is no preference.
+pub fn effective_until(
+    allowed: &mut [usize],
+    preferred: &[usize],
+    cpus: &Cpus<'_>,
+    better: &mut [usize],
+) {
+    for narrowing in [&[preferred, cpus.confined][..], &[cpus.confined], &[]] {
+        allowed.assign(cpus.housekeeping);
+        for cpus in narrowing {
+            allowed.retain(cpus);
+        }
         if allowed.intersects(cpus.online) {
             return;
         }
-        allowed.assign(cpus.confined);
-        allowed.retain(cpus.housekeeping);
+        better.unite(allowed);
     }
-    if !allowed.intersects(cpus.online) {
-        let has_online = cpus.housekeeping.intersects(cpus.online);
-
-        allowed.assign(if has_online {
-            cpus.housekeeping
-        } else {
-            cpus.possible
-        });
-    }
+    allowed.assign(cpus.possible);
 }

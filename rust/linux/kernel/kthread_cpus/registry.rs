@@ -120,13 +120,12 @@ pub enum Outcome {
 
 /// The threads with one preference.
 struct Group<L> {
-    /// The CPUs that its threads prefer; none, or without words, if they prefer none, or if the
-    /// group waits for a mask.
+    /// The CPUs that its threads prefer; none if they prefer none, or the group waits for a mask.
     preferred: KVec<usize>,
     /// Where its threads may run, as of `generation`.
     allowed: KVec<usize>,
     /// The [`Registry::generation`] for which it was refreshed last.
-    generation: u32,
+    generation: u64,
     /// Its threads that are where they may run, or are just being put there.
     settled: L,
     /// Its threads that are displaced.
@@ -135,33 +134,25 @@ struct Group<L> {
     due: L,
     /// How many of its threads are narrowed. They are in [`Registry::watches`].
     narrowed: u32,
-    /// In a group that waits for a mask, the next such group.
+    /// In a group that waits for a mask, the number of the next such group, or 0.
     vacant: u32,
 }
 
 impl<L: List> Group<L> {
-    fn new(preferred: KVec<usize>, allowed: KVec<usize>, generation: u32) -> Self {
-        Self {
+    /// With masks of `words` words. May sleep.
+    fn new(words: usize) -> Result<Self, AllocError> {
+        let [preferred, allowed] = no_cpus(words)?;
+
+        Ok(Self {
             preferred,
             allowed,
-            generation,
+            generation: 0,
             settled: L::EMPTY,
             displaced: L::EMPTY,
             due: L::EMPTY,
             narrowed: 0,
             vacant: 0,
-        }
-    }
-
-    fn is_unused(&self) -> bool {
-        self.settled.is_empty()
-            && self.displaced.is_empty()
-            && self.due.is_empty()
-            && self.narrowed == 0
-    }
-
-    fn is_unsettled(&self, generation: u32) -> bool {
-        self.generation != generation || !self.due.is_empty()
+        })
     }
 }
 
@@ -170,10 +161,9 @@ impl<L: List> Group<L> {
 /// It is filled before a lock is taken, and freed with what is left in it after the lock was
 /// dropped.
 pub struct Prealloc<L> {
-    preferred: Option<KVec<usize>>,
-    allowed: Option<KVec<usize>>,
-    groups: Option<KVVec<Group<L>>>,
-    order: Option<KVVec<u32>>,
+    group: Option<Group<L>>,
+    groups: KVVec<Group<L>>,
+    order: KVVec<u32>,
     /// For how many groups there must be room, if there was none.
     short: usize,
 }
@@ -182,10 +172,9 @@ impl<L: List> Prealloc<L> {
     /// Nothing, which is enough as a rule. Allocates nothing.
     pub const fn empty() -> Self {
         Self {
-            preferred: None,
-            allowed: None,
-            groups: None,
-            order: None,
+            group: None,
+            groups: KVVec::new(),
+            order: KVVec::new(),
             short: 0,
         }
     }
@@ -193,38 +182,43 @@ impl<L: List> Prealloc<L> {
     /// Gets what the call that returned [`Refusal::Short`] was short of, with masks of `words`
     /// words, as those of the registry. May sleep.
     pub fn fill(&mut self, words: usize) -> Result<(), AllocError> {
-        // With some more, so that the registry is not copied for every group.
-        let grown = self.short + self.short / 4 + 8;
+        let room = match self.short {
+            0 => 0,
+            // With some more, so that the registry is not copied for every group.
+            short => short + short / 4 + 8,
+        };
 
-        self.preferred = Some(no_cpus(words)?);
-        self.allowed = Some(no_cpus(words)?);
-        if self.short > 0 {
-            self.groups = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
-            self.order = Some(KVVec::with_capacity(grown, GFP_KERNEL)?);
-        }
+        *self = Self {
+            group: Some(Group::new(words)?),
+            groups: KVVec::with_capacity(room, GFP_KERNEL)?,
+            order: KVVec::with_capacity(room, GFP_KERNEL)?,
+            short: 0,
+        };
         Ok(())
     }
 }
 
-/// Sees to it that there is room in `table`, taking that of `spare` if need be.
-fn extend<T>(table: &mut KVVec<T>, spare: &mut Option<KVVec<T>>) -> bool {
-    let is_full = table.len() == table.capacity();
-    let larger = spare
-        .as_mut()
-        .filter(|spare| is_full && spare.capacity() > table.len());
-
-    if let Some(larger) = larger {
-        for item in table.drain_all() {
-            let _ = larger.push_within_capacity(item);
-        }
-        core::mem::swap(table, larger);
+/// Moves all of `table` to `larger`, which has room for it, and swaps them.
+fn grow<T>(table: &mut KVVec<T>, larger: &mut KVVec<T>) {
+    for item in table.drain_all() {
+        let _ = larger.push_within_capacity(item);
     }
-    table.len() < table.capacity()
+    core::mem::swap(table, larger);
 }
 
-/// A mask of `words` words without a CPU. May sleep.
-fn no_cpus(words: usize) -> Result<KVec<usize>, AllocError> {
-    KVec::from_elem(0, words, GFP_KERNEL)
+/// Masks of `words` words without a CPU. May sleep.
+pub fn no_cpus<const N: usize>(words: usize) -> Result<[KVec<usize>; N], AllocError> {
+    let mut masks = [const { KVec::new() }; N];
+
+    allocate(&mut masks, words)?;
+    Ok(masks)
+}
+
+fn allocate(masks: &mut [KVec<usize>], words: usize) -> Result<(), AllocError> {
+    for mask in masks {
+        *mask = KVec::from_elem(0, words, GFP_KERNEL)?;
+    }
+    Ok(())
 }
 
 /// The masks of the system.
@@ -242,58 +236,36 @@ pub struct Masks {
 }
 
 impl Masks {
-    fn new(words: usize) -> Result<Self, AllocError> {
-        Ok(Self {
-            confined: no_cpus(words)?,
-            housekeeping: no_cpus(words)?,
-            usable: no_cpus(words)?,
-            possible: no_cpus(words)?,
-            is_confined: false,
-        })
-    }
-
-    /// Sets `best` to where the threads of a group may run with this preference as long as all CPUs
-    /// are usable.
-    fn best(&self, best: &mut [usize], preferred: &[usize]) {
-        best.assign(&self.housekeeping);
-        if self.is_confined {
-            best.retain(&self.confined);
-        }
-        if preferred.intersects(best) {
-            best.retain(preferred);
-        }
-    }
-
-    /// Sets `allowed` to where the threads of a group may run with this preference.
+    /// Sets `allowed` to where the threads of a group may run with this preference, and adds to
+    /// `better` what would change that if it became usable.
     ///
     /// Threads that are not confined are where mainline has them: the CPUs of a mask need not be
     /// usable, those of a node must be.
-    fn allowed(&self, allowed: &mut [usize], preferred: &[usize], is_node: bool, usable: &[usize]) {
-        if self.is_confined {
-            let preferred = (!preferred.is_empty()).then_some(preferred);
-
-            let cpus = Cpus {
+    fn allowed(
+        &self,
+        allowed: &mut [usize],
+        preferred: &[usize],
+        is_node: bool,
+        usable: &[usize],
+        better: &mut [usize],
+    ) {
+        let housekeeping = &*self.housekeeping;
+        let cpus = match self.is_confined {
+            true => Cpus {
                 confined: &self.confined,
-                housekeeping: &self.housekeeping,
+                housekeeping,
                 online: usable,
                 possible: &self.possible,
-            };
+            },
+            false => Cpus {
+                confined: housekeeping,
+                housekeeping,
+                online: if is_node { usable } else { housekeeping },
+                possible: housekeeping,
+            },
+        };
 
-            policy::effective(allowed, preferred, &cpus);
-            return;
-        }
-
-        allowed.assign(&self.housekeeping);
-        if !preferred.is_empty() {
-            allowed.retain(preferred);
-            let has_say = match is_node {
-                true => allowed.intersects(usable),
-                false => !allowed.empty(),
-            };
-            if !has_say {
-                allowed.assign(&self.housekeeping);
-            }
-        }
+        policy::effective_until(allowed, preferred, &cpus, better);
     }
 }
 
@@ -323,9 +295,9 @@ impl Masks {
 /// evaluated when that goes: it is not looked at when another CPU does.
 pub struct Registry<L: List> {
     groups: KVVec<Group<L>>,
-    /// The groups with a mask, in the order of their masks.
+    /// Where the groups with a mask are, in the order of their masks.
     order: KVVec<u32>,
-    /// The first group that waits for a mask.
+    /// The number of the first group that waits for a mask, or 0.
     vacant: u32,
     nodes: usize,
     masks: Masks,
@@ -333,12 +305,13 @@ pub struct Registry<L: List> {
     noise_counts: bool,
     /// Where threads may run that no preference has a say for.
     common: KVec<usize>,
-    generation: u32,
+    /// It is never so large that it wraps.
+    generation: u64,
     /// The generation that everyone was, that all displaced threads were, and that all narrowed
     /// threads were last evaluated in.
-    everyone: u32,
-    recalled: u32,
-    rechecked: u32,
+    everyone: u64,
+    recalled: u64,
+    rechecked: u64,
     /// How many groups are stale, or have threads that are due.
     unsettled: usize,
     /// The narrowed threads, by the CPU that they depend on.
@@ -351,24 +324,15 @@ pub struct Registry<L: List> {
     better: KVec<usize>,
     /// The CPUs that displaced threads wait for.
     awaited: KVec<usize>,
-    scratch: KVec<usize>,
-    scratch_common: KVec<usize>,
-    scratch_usable: KVec<usize>,
-}
-
-fn has(mask: &[usize], cpu: usize) -> bool {
-    let (word, bit) = (cpu / usize::BITS as usize, cpu & (usize::BITS as usize - 1));
-
-    mask.get(word).is_some_and(|word| (word >> bit) & 1 != 0)
+    scratch: [KVec<usize>; 3],
 }
 
 /// Returns whether the mask has changed.
 fn put(mask: &mut [usize], cpu: usize, is_in: bool) -> bool {
-    let (word, bit) = (cpu / usize::BITS as usize, cpu & (usize::BITS as usize - 1));
-    let has_changed = has(mask, cpu) != is_in;
+    let has_changed = mask.has(cpu) != is_in;
 
-    if let Some(word) = mask.get_mut(word) {
-        *word ^= usize::from(has_changed) << bit;
+    if let Some(word) = mask.get_mut(cpu / usize::BITS as usize) {
+        *word ^= usize::from(has_changed) << (cpu % usize::BITS as usize);
     }
     has_changed
 }
@@ -380,44 +344,40 @@ fn meet(a: &[usize], b: &[usize], c: &[usize]) -> bool {
     pairs.zip(c).any(|(word, c)| word & c != 0)
 }
 
-fn unite(mask: &mut [usize], more: &[usize]) {
-    for (word, more) in mask.iter_mut().zip(more) {
-        *word |= more;
-    }
-}
-
 impl<L: List> Registry<L> {
-    const INDIFFERENT: u32 = 1;
-
     /// A registry without a thread, for masks of `words` words and for the nodes below `nodes`.
     ///
     /// No CPU is in any mask, and no node has a CPU. May sleep.
     pub fn new(nodes: usize, words: usize) -> Result<Self, AllocError> {
-        let mut groups = KVVec::with_capacity(1 + nodes + 1, GFP_KERNEL)?;
-
-        // There is room for all of them.
-        let _ = groups.push_within_capacity(Group::new(KVec::new(), no_cpus(words)?, 0));
-        for _ in 0..nodes + 1 {
-            let (preferred, allowed) = (no_cpus(words)?, no_cpus(words)?);
-
-            let _ = groups.push_within_capacity(Group::new(preferred, allowed, 0));
-        }
-
         let cpus = words * usize::BITS as usize;
+        let mut groups = KVVec::with_capacity(nodes + 2, GFP_KERNEL)?;
         let mut watches = KVVec::with_capacity(cpus, GFP_KERNEL)?;
 
+        // There is room for all of them.
+        for _ in 0..nodes + 2 {
+            let _ = groups.push_within_capacity(Group::new(words)?);
+        }
         for _ in 0..cpus {
             let _ = watches.push_within_capacity(L::EMPTY);
         }
+
+        let [confined, housekeeping, usable, possible, common, better, awaited, scratch @ ..] =
+            no_cpus::<10>(words)?;
 
         Ok(Self {
             groups,
             order: KVVec::new(),
             vacant: 0,
             nodes,
-            masks: Masks::new(words)?,
+            masks: Masks {
+                confined,
+                housekeeping,
+                usable,
+                possible,
+                is_confined: false,
+            },
             noise_counts: false,
-            common: no_cpus(words)?,
+            common,
             generation: 0,
             everyone: 0,
             recalled: 0,
@@ -426,11 +386,9 @@ impl<L: List> Registry<L> {
             watches,
             recheck: L::EMPTY,
             is_displaced_narrowed: false,
-            better: no_cpus(words)?,
-            awaited: no_cpus(words)?,
-            scratch: no_cpus(words)?,
-            scratch_common: no_cpus(words)?,
-            scratch_usable: no_cpus(words)?,
+            better,
+            awaited,
+            scratch,
         })
     }
 
@@ -441,7 +399,7 @@ impl<L: List> Registry<L> {
 
     /// Whether the CPU `cpu` may run managed kthreads now.
     pub fn is_usable(&self, cpu: usize) -> bool {
-        has(&self.masks.usable, cpu)
+        self.masks.usable.has(cpu)
     }
 
     /// Whether all threads were handed out by [`Registry::next()`] that had to be evaluated.
@@ -457,25 +415,17 @@ impl<L: List> Registry<L> {
         (1..=self.nodes).contains(&at)
     }
 
-    /// Whether it is the group of [`Registry::prefer_noise()`].
-    fn is_noise(&self, at: usize) -> bool {
-        at == self.nodes + 1
-    }
-
-    /// Whether the group `at` has a mask that was given to [`Registry::prefer()`].
-    fn has_mask(&self, at: usize) -> bool {
-        at > self.nodes + 1
+    /// Where the group of [`Registry::prefer_noise()`] is, which is before those with a mask.
+    fn noise(&self) -> usize {
+        self.nodes + 1
     }
 
     /// Registers `thread`, which is not registered, with the preference for the CPUs of `node`, or
     /// with none.
     pub fn register(&mut self, thread: L::Thread, node: Option<usize>) {
-        let group = match node {
-            Some(node) if node < self.nodes => Self::INDIFFERENT + 1 + node as u32,
-            _ => Self::INDIFFERENT,
-        };
+        let node = node.filter(|node| *node < self.nodes);
 
-        self.join(thread, group);
+        self.join(thread, node.map_or(0, |node| 1 + node));
     }
 
     /// Forgets `thread`, if it is registered. What it may run on stays as it is.
@@ -501,21 +451,21 @@ impl<L: List> Registry<L> {
     ) -> Result<(), Refusal> {
         let at = Self::index(thread);
 
-        match thread.group() {
-            0 => return Err(Refusal::Unsuited),
-            _ if update && (at == 0 || self.is_noise(at)) => return Err(Refusal::Unsuited),
-            _ if !update && self.has_mask(at) => return Err(Refusal::Taken),
+        match at {
+            _ if thread.group() == 0 => return Err(Refusal::Unsuited),
+            _ if update && (at == 0 || at == self.noise()) => return Err(Refusal::Unsuited),
+            _ if !update && at > self.noise() => return Err(Refusal::Taken),
             _ => {}
         }
 
-        let group = match place_of(&self.groups, &self.order, wanted) {
-            Ok(place) => self.order.get(place).copied().unwrap_or_default(),
+        let to = match self.place_of(wanted) {
+            Ok(place) => self.order.get(place).map_or(at, |to| *to as usize),
             Err(place) => self.open(place, wanted, prealloc)?,
         };
 
-        if group != thread.group() {
+        if to != at {
             self.part(thread);
-            self.join(thread, group);
+            self.join(thread, to);
         }
         Ok(())
     }
@@ -524,20 +474,20 @@ impl<L: List> Registry<L> {
     /// noise, which `with` sets. That counts while threads are confined, and has them go back to
     /// these CPUs when they are not any more.
     pub fn prefer_noise(&mut self, thread: L::Thread, with: impl FnOnce(&mut [usize])) {
-        let at = self.nodes + 1;
+        let at = self.noise();
 
-        if thread.group() != Self::INDIFFERENT {
+        if Self::index(thread) != 0 {
             return;
         }
-        with(&mut self.scratch);
+        with(&mut self.scratch[0]);
         if let Some(group) = self.groups.get_mut(at) {
-            if *group.preferred != *self.scratch {
-                group.preferred.assign(&self.scratch);
+            if *group.preferred != *self.scratch[0] {
+                group.preferred.assign(&self.scratch[0]);
                 self.outdate(at);
             }
         }
         self.unlink(thread);
-        self.join(thread, at as u32 + 1);
+        self.join(thread, at);
     }
 
     /// Lets `with` set the masks, and begins a generation in which all threads are evaluated, as
@@ -562,8 +512,8 @@ impl<L: List> Registry<L> {
             has_changed |= put(&mut group.preferred, cpu, is_on(node));
         }
 
-        let is_awaited = has(&self.awaited, cpu);
-        if has_changed || is_awaited || has(&self.better, cpu) {
+        let is_awaited = self.awaited.has(cpu);
+        if has_changed || is_awaited || self.better.has(cpu) {
             self.begin(is_awaited);
         }
     }
@@ -575,32 +525,30 @@ impl<L: List> Registry<L> {
         if !put(&mut self.masks.usable, cpu, false) {
             return;
         }
-        if !self.masks.is_confined {
-            let (masks, mut nodes) = (&self.masks, self.groups.iter().skip(1).take(self.nodes));
-
-            if nodes.any(|node| {
-                has(&node.preferred, cpu)
-                    && !meet(&node.preferred, &masks.housekeeping, &masks.usable)
-            }) {
-                self.better.fill(usize::MAX);
+        if self.masks.is_confined {
+            self.begin(self.is_displaced_narrowed);
+            if let Some(watch) = self.watches.get_mut(cpu) {
+                self.recheck.append(watch);
             }
             return;
         }
-        self.begin(self.is_displaced_narrowed);
-        if let Some(watch) = self.watches.get_mut(cpu) {
-            self.recheck.append(watch);
+
+        let (masks, mut nodes) = (&self.masks, self.groups.iter().skip(1).take(self.nodes));
+        let has_none = |node: &[usize]| !meet(node, &masks.housekeeping, &masks.usable);
+        if nodes.any(|node| node.preferred.has(cpu) && has_none(&node.preferred)) {
+            self.better.fill(usize::MAX);
         }
     }
 
     /// Begins a generation, in which all displaced threads are evaluated if `recall`.
     fn begin(&mut self, recall: bool) {
-        let masks = &self.masks;
+        let (masks, scratch) = (&self.masks, &mut self.scratch[0]);
 
-        masks.allowed(&mut self.scratch, &[], false, &masks.usable);
-        let moved = *self.scratch != *self.common;
-        core::mem::swap(&mut self.scratch, &mut self.common);
+        masks.allowed(scratch, &[], false, &masks.usable, &mut []);
+        let moved = **scratch != *self.common;
+        core::mem::swap(scratch, &mut self.common);
 
-        self.generation = self.generation.wrapping_add(1);
+        self.generation += 1;
         self.unsettled = self.groups.len();
         self.better.fill(0);
         if recall || moved {
@@ -619,11 +567,6 @@ impl<L: List> Registry<L> {
         for watch in self.watches.iter_mut() {
             self.recheck.append(watch);
         }
-    }
-
-    /// Whether `generation` is before `since`.
-    fn is_before(generation: u32, since: u32) -> bool {
-        (generation.wrapping_sub(since) as i32) < 0
     }
 
     /// Has the group `at` brought up to date before it is used.
@@ -650,37 +593,20 @@ impl<L: List> Registry<L> {
     }
 
     fn refresh_stale(&mut self, at: usize) {
-        let (is_node, counts) = (self.is_node(at), self.noise_counts || !self.is_noise(at));
+        let (is_node, counts) = (self.is_node(at), self.noise_counts || at != self.noise());
+        let (masks, scratch) = (&self.masks, &mut self.scratch[0]);
         let Some(group) = self.groups.get_mut(at) else {
             return;
         };
+        let preferred: &[usize] = if counts { &group.preferred } else { &[] };
 
-        let masks = &self.masks;
-        let preferred = match counts {
-            true => &*group.preferred,
-            false => &[],
-        };
-        masks.allowed(&mut self.scratch, preferred, is_node, &masks.usable);
-        let moved = *self.scratch != *group.allowed;
-        if moved {
-            core::mem::swap(&mut self.scratch, &mut group.allowed);
-        }
-        // Each of these has all CPUs of the one before.
-        for level in 0..3 {
-            match level {
-                0 => masks.best(&mut self.scratch, preferred),
-                1 => masks.best(&mut self.scratch, &[]),
-                _ => self.scratch.assign(&masks.housekeeping),
-            }
-            if group.allowed.is_subset(&self.scratch) {
-                break;
-            }
-            unite(&mut self.better, &self.scratch);
-        }
-        if moved || Self::is_before(group.generation, self.everyone) {
+        masks.allowed(scratch, preferred, is_node, &masks.usable, &mut self.better);
+        let moved = **scratch != *group.allowed;
+        core::mem::swap(scratch, &mut group.allowed);
+        if moved || group.generation < self.everyone {
             group.due.append(&mut group.settled);
             group.due.append(&mut group.displaced);
-        } else if Self::is_before(group.generation, self.recalled) {
+        } else if group.generation < self.recalled {
             group.due.append(&mut group.displaced);
         }
         group.generation = self.generation;
@@ -709,9 +635,15 @@ impl<L: List> Registry<L> {
                 *at = 0;
             }
             self.refresh(*at);
-            if let Some(thread) = self.groups.get(*at).and_then(|group| group.due.first()) {
-                self.settle(thread);
-                return Some(thread);
+            if let Some(group) = self.groups.get_mut(*at) {
+                if let Some(thread) = group.due.first() {
+                    // As settle(), but it is known in which list it is.
+                    group.due.forget(thread);
+                    L::unlink(thread);
+                    group.settled.add(thread);
+                    self.unsettled -= usize::from(group.due.is_empty());
+                    return Some(thread);
+                }
             }
             *at += 1;
             *groups -= 1;
@@ -787,13 +719,7 @@ impl<L: List> Registry<L> {
     /// Has `thread`, whose mask is to be `mask`, evaluated when a CPU goes that it depends on.
     fn watch(&mut self, thread: L::Thread, mask: &[usize]) {
         // CPUs with low numbers are the last that anybody takes offline.
-        let words = mask.iter().zip(self.masks.usable.iter());
-        let first = words
-            .map(|(word, usable)| word & usable)
-            .enumerate()
-            .find(|(_, word)| *word != 0)
-            .map(|(at, word)| at * usize::BITS as usize + word.trailing_zeros() as usize);
-        let Some(cpu) = first.filter(|cpu| *cpu < self.watches.len()) else {
+        let Some(cpu) = mask.first_common(&self.masks.usable) else {
             return;
         };
 
@@ -801,10 +727,9 @@ impl<L: List> Registry<L> {
             return;
         }
         self.unlink(thread);
-        if let Some(group) = self.groups.get_mut(Self::index(thread)) {
+        let group = self.groups.get_mut(Self::index(thread));
+        if let (Some(group), Some(watch)) = (group, self.watches.get_mut(cpu)) {
             group.narrowed += 1;
-        }
-        if let Some(watch) = self.watches.get_mut(cpu) {
             watch.add(thread);
             thread.set_watch(cpu as u32 + 1);
         }
@@ -823,7 +748,6 @@ impl<L: List> Registry<L> {
         let Some(group) = self.groups.get_mut(Self::index(thread)) else {
             return;
         };
-        let was = group.is_unsettled(self.generation);
 
         // Nobody keeps in which list it is, as that changes for a whole list at once.
         if let Some(cpu) = thread.watch().checked_sub(1) {
@@ -834,14 +758,16 @@ impl<L: List> Registry<L> {
             group.narrowed -= 1;
             thread.set_watch(0);
         } else {
+            let was_due = !group.due.is_empty();
+
             group.settled.forget(thread);
             group.displaced.forget(thread);
             group.due.forget(thread);
+            if was_due && group.due.is_empty() && group.generation == self.generation {
+                self.unsettled -= 1;
+            }
         }
         L::unlink(thread);
-        if was && !group.is_unsettled(self.generation) {
-            self.unsettled -= 1;
-        }
     }
 
     fn evaluate_confined(
@@ -860,47 +786,43 @@ impl<L: List> Registry<L> {
             Request::Set(asked) => (Some(asked), wishes.user),
             Request::User(asked) => (Some(asked), None),
         };
-        let (masks, awaited) = (&self.masks, &mut self.awaited);
+        let masks = &self.masks;
         let (mut own, mut any, mut usable) = (&*group.allowed, &*self.common, &*masks.usable);
         let mut lost = false;
 
         if let Request::Fallback(dying) = request {
-            self.scratch_usable.assign(usable);
-            self.scratch_usable.exclude(dying);
-            usable = &self.scratch_usable;
-            masks.allowed(&mut self.scratch, &group.preferred, is_node, usable);
-            masks.allowed(&mut self.scratch_common, &[], false, usable);
-            (own, any) = (&self.scratch, &self.scratch_common);
+            let [own_now, any_now, usable_now] = &mut self.scratch;
+
+            usable_now.assign(usable);
+            usable_now.exclude(dying);
+            masks.allowed(own_now, &group.preferred, is_node, usable_now, &mut []);
+            masks.allowed(any_now, &[], false, usable_now, &mut []);
+            (own, any, usable) = (own_now, any_now, usable_now);
             lost = *own != *group.allowed;
             if lost {
-                unite(awaited, &group.allowed);
+                self.awaited.unite(&group.allowed);
             }
         }
 
-        for (has_first, has_second) in [(true, true), (true, false), (false, true)] {
-            let (first, second) = (first.filter(|_| has_first), second.filter(|_| has_second));
+        for level in 0..6 {
+            let base = if level % 2 == 0 { own } else { any };
+            let first = first.filter(|_| level < 4);
+            let second = second.filter(|_| level / 2 != 1);
 
-            if first.is_some() != has_first || second.is_some() != has_second {
+            if first.is_none() && second.is_none() {
                 continue;
             }
-            if !has_first && matches!(request, Request::User(_)) {
-                break;
+            result.assign(base);
+            result.retain(first.unwrap_or(base));
+            if let Some(second) = second {
+                result.retain(second);
+                result.exclude(wishes.excluded.unwrap_or_default());
             }
-            for base in [own, any] {
-                result.assign(base);
-                if let Some(first) = first {
-                    result.retain(first);
-                }
-                if let Some(second) = second {
-                    result.retain(second);
-                    result.exclude(wishes.excluded.unwrap_or_default());
-                }
-                if result.intersects(usable) {
-                    return (Outcome::Allowed, lost);
-                }
-                lost |= !result.empty();
-                unite(awaited, result);
+            if result.intersects(usable) {
+                return (Outcome::Allowed, lost);
             }
+            lost |= !result.empty();
+            self.awaited.unite(result);
         }
 
         if matches!(request, Request::User(_)) {
@@ -923,7 +845,7 @@ impl<L: List> Registry<L> {
             return (Outcome::AsAsked, false);
         };
         let (allowed, usable) = (&*group.allowed, &*self.masks.usable);
-        let has_preference = at > 0 && !self.is_noise(at);
+        let has_preference = at > 0 && at != self.noise();
         // Threads that have none are left to their cpuset.
         let is_ours = has_preference || wishes.cpuset.is_none();
         let user = wishes.user.filter(|user| user.intersects(allowed));
@@ -935,19 +857,18 @@ impl<L: List> Registry<L> {
         }
         let (outcome, lost) = match request {
             Request::Reset => {
-                let lost = !result.intersects(usable);
-                // Of a node, mainline only knows the CPUs that are online.
-                let is_on_node = self.is_node(at) && allowed.is_subset(&group.preferred);
-
-                if lost && is_ours {
-                    unite(&mut self.awaited, result);
-                    unite(&mut self.awaited, allowed);
+                if result.intersects(usable) {
+                    return (Outcome::Allowed, false);
                 }
-                // Otherwise it stays where it is, as the scheduler refuses this.
-                if lost && (wishes.is_forgotten || is_on_node) {
+                if is_ours {
+                    self.awaited.unite(allowed);
+                }
+                // Of a node, mainline only knows the CPUs that are online. Otherwise it stays where
+                // it is, as the scheduler refuses this.
+                if wishes.is_forgotten || self.is_node(at) && allowed.is_subset(&group.preferred) {
                     result.assign(allowed);
                 }
-                return (Outcome::Allowed, lost && is_ours);
+                return (Outcome::Allowed, is_ours);
             }
             Request::Fallback(_) => (Outcome::AsAsked, is_ours),
             // The scheduler would have it go by what mainline has forgotten.
@@ -956,7 +877,7 @@ impl<L: List> Registry<L> {
                     && asked.intersects(usable)
                     && wishes.user.is_some_and(|user| !meet(asked, user, usable)) =>
             {
-                unite(&mut self.awaited, result);
+                self.awaited.unite(result);
                 result.assign(asked);
                 (Outcome::Allowed, is_ours)
             }
@@ -975,19 +896,17 @@ impl<L: List> Registry<L> {
             // Whatever CPU comes online, mainline puts those back then.
             self.awaited.fill(usize::MAX);
         } else if lost {
-            unite(&mut self.awaited, result);
+            self.awaited.unite(result);
         }
         (outcome, lost)
     }
 
-    /// Puts `thread`, which is in no group, into `group`.
-    fn join(&mut self, thread: L::Thread, group: u32) {
-        let at = (group as usize).wrapping_sub(1);
-
+    /// Puts `thread`, which is in no group, into the group `at`.
+    fn join(&mut self, thread: L::Thread, at: usize) {
         self.refresh(at);
-        if let Some(place) = self.groups.get_mut(at) {
-            place.settled.add(thread);
-            thread.set_group(group);
+        if let Some(group) = self.groups.get_mut(at) {
+            group.settled.add(thread);
+            thread.set_group(at as u32 + 1);
         }
     }
 
@@ -999,62 +918,65 @@ impl<L: List> Registry<L> {
         let at = Self::index(thread);
 
         self.unlink(thread);
-        let unused = self.groups.get(at).filter(|group| group.is_unused());
-        let (true, Some(group)) = (self.has_mask(at), unused) else {
+        let Some(group) = self.groups.get(at).filter(|_| at > self.noise()) else {
             return;
         };
-        let Ok(place) = place_of(&self.groups, &self.order, &group.preferred) else {
-            return;
-        };
+        let lists = [&group.settled, &group.displaced, &group.due];
 
-        let _ = self.order.remove(place);
+        if group.narrowed > 0 || !lists.iter().all(|list| list.is_empty()) {
+            return;
+        }
+        if let Ok(place) = self.place_of(&group.preferred) {
+            let _ = self.order.remove(place);
+        }
         if let Some(group) = self.groups.get_mut(at) {
             group.preferred.fill(0);
-            group.vacant = self.vacant;
-            self.vacant = thread.group();
+            group.vacant = core::mem::replace(&mut self.vacant, thread.group());
         }
     }
 
-    /// Opens a group for the mask `wanted`, which belongs at `place` in the order.
+    /// Opens a group for the mask `wanted`, which belongs at `place` in the order. Returns where it
+    /// is.
     fn open(
         &mut self,
         place: usize,
         wanted: &[usize],
         prealloc: &mut Prealloc<L>,
-    ) -> Result<u32, Refusal> {
-        let has_room = extend(&mut self.order, &mut prealloc.order)
-            && (self.vacant != 0 || extend(&mut self.groups, &mut prealloc.groups));
-
-        if !has_room || (self.vacant == 0 && prealloc.allowed.is_none()) {
-            prealloc.short = if has_room { 0 } else { self.groups.len() + 1 };
-            return Err(Refusal::Short);
-        }
+    ) -> Result<usize, Refusal> {
         if self.vacant == 0 {
-            let preferred = prealloc.preferred.take().unwrap_or_default();
-            let allowed = prealloc.allowed.take().unwrap_or_default();
-            let group = Group::new(preferred, allowed, self.generation);
+            if self.groups.len() == self.groups.capacity() {
+                if prealloc.groups.capacity() <= self.groups.len() {
+                    prealloc.short = self.groups.len() + 1;
+                    return Err(Refusal::Short);
+                }
+                grow(&mut self.groups, &mut prealloc.groups);
+                grow(&mut self.order, &mut prealloc.order);
+            }
+            let mut group = prealloc.group.take().ok_or(Refusal::Short)?;
 
+            group.generation = self.generation;
             // There is room for it, here as well as below.
             let _ = self.groups.push_within_capacity(group);
             self.vacant = self.groups.len() as u32;
         }
 
-        let number = self.vacant;
-        if let Some(group) = self.groups.get_mut((number as usize).wrapping_sub(1)) {
+        let at = (self.vacant as usize).wrapping_sub(1);
+        if let Some(group) = self.groups.get_mut(at) {
             self.vacant = core::mem::take(&mut group.vacant);
             group.preferred.assign(wanted);
         }
-        self.outdate((number as usize).wrapping_sub(1));
-        let _ = self.order.insert_within_capacity(place, number);
-        Ok(number)
+        self.outdate(at);
+        let _ = self.order.insert_within_capacity(place, at as u32);
+        Ok(at)
     }
-}
 
-/// Where the group with the mask `mask` is in `order`, or where it belongs.
-fn place_of<L>(groups: &[Group<L>], order: &[u32], mask: &[usize]) -> Result<usize, usize> {
-    order.binary_search_by(|number| {
-        let group = groups.get((*number as usize).wrapping_sub(1));
+    /// Where the group with the mask `mask` is in the order, or where it belongs.
+    #[inline(never)]
+    fn place_of(&self, mask: &[usize]) -> Result<usize, usize> {
+        self.order.binary_search_by(|at| {
+            let group = self.groups.get(*at as usize);
 
-        group.map_or(&[][..], |group| &*group.preferred).cmp(mask)
-    })
+            group.map_or(&[][..], |group| &*group.preferred).cmp(mask)
+        })
+    }
 }

@@ -87,7 +87,7 @@ static int __init kthread_cpus_possible_init(void)
 	if (cpumask_subset(cpus, cpu_possible_mask))
 		return 0;
 	left = cpumask_and(cpus, cpus, cpu_possible_mask);
-	kthread_cpus_impossible(kthread_cpus_value, cpus);
+	kthread_cpus_lacking(kthread_cpus_value, cpus, false);
 	if (kthread_cpus_confines(KTHREAD_CPUS_WQ)) {
 		guard(cpus_read_lock)();
 		WARN_ON(workqueue_update_kthread_cpus(cpus));
@@ -108,17 +108,17 @@ early_initcall(kthread_cpus_possible_init);
 static int __init kthread_cpus_online_init(void)
 {
 	static struct cpumask cpus __initdata;
+	const struct cpumask *housekeeping;
 
 	guard(cpus_read_lock)();
 	guard(rcu)();
+	housekeeping = housekeeping_cpumask(HK_TYPE_DOMAIN);
 	if (!kthread_cpus_classes ||
-	    cpumask_first_and_and(cpu_kthread_mask, housekeeping_cpumask(HK_TYPE_DOMAIN),
-				  cpu_online_mask) < nr_cpu_ids)
+	    cpumask_first_and_and(cpu_kthread_mask, housekeeping, cpu_online_mask) < nr_cpu_ids)
 		return 0;
 
-	kthread_cpus_effective(&cpus, NULL, cpu_kthread_mask,
-			       housekeeping_cpumask(HK_TYPE_DOMAIN), cpu_online_mask);
-	kthread_cpus_none_online(kthread_cpus_value, &cpus);
+	kthread_cpus_effective(&cpus, NULL, cpu_kthread_mask, housekeeping, cpu_online_mask);
+	kthread_cpus_lacking(kthread_cpus_value, &cpus, true);
 	return 0;
 }
 core_initcall(kthread_cpus_online_init);
