@@ -1551,35 +1551,6 @@ fn a_call_looks_at_so_many_groups_only() {
     );
 }
 
-/// It takes minutes, so that it is only run by hand.
-#[test]
-#[ignore = "makes four billion changes"]
-fn generations_wrap_around() {
-    let mut world = World::confined(3, 0x0f);
-
-    for thread in 0..3 {
-        world.register(thread, Some(thread % 2));
-    }
-    let ahead = u64::from(u32::MAX) - 100 - CPUS as u64;
-    for _ in 0..ahead {
-        world.registry.cpu_up(0, |node| node == 0);
-    }
-    // A pass on either side, and one that begins before it.
-    for _ in 0..200 {
-        for confined in [0x30, 0x0f] {
-            world.system.confined = Some(confined);
-            world.change();
-            assert_eq!(world.settle().len(), 3);
-            world.check();
-            for _ in 0..3 {
-                world.down(9, 0);
-                world.up_again(9);
-            }
-            assert_eq!(world.settle(), [0; 0]);
-        }
-    }
-}
-
 #[test]
 fn user_space_gets_what_is_within_the_confinement() {
     let mut world = World::confined(1, 0x3f);
