@@ -118,6 +118,9 @@ pub enum Outcome {
     Refused,
 }
 
+/// The generation of a new [`Registry`], which is after another: see [`Registry::outdate()`].
+const FIRST: u64 = 1;
+
 /// The threads with one preference.
 struct Group<L> {
     /// The CPUs that its threads prefer; none if they prefer none, or the group waits for a mask.
@@ -139,14 +142,14 @@ struct Group<L> {
 }
 
 impl<L: List> Group<L> {
-    /// With masks of `words` words. May sleep.
+    /// As of the first generation, with masks of `words` words. May sleep.
     fn new(words: usize) -> Result<Self, AllocError> {
         let [preferred, allowed] = no_cpus(words)?;
 
         Ok(Self {
             preferred,
             allowed,
-            generation: 0,
+            generation: FIRST,
             settled: L::EMPTY,
             displaced: L::EMPTY,
             due: L::EMPTY,
@@ -378,7 +381,7 @@ impl<L: List> Registry<L> {
             },
             noise_counts: false,
             common,
-            generation: 0,
+            generation: FIRST,
             everyone: 0,
             recalled: 0,
             rechecked: 0,
@@ -578,7 +581,7 @@ impl<L: List> Registry<L> {
         // It is anyway if it missed a change.
         if group.generation == self.generation {
             self.unsettled += usize::from(group.due.is_empty());
-            group.generation = group.generation.wrapping_sub(1);
+            group.generation -= 1;
         }
     }
 
