@@ -165,8 +165,9 @@ impl<L: List> Group<L> {
 /// dropped.
 pub struct Prealloc<L> {
     group: Option<Group<L>>,
-    groups: KVVec<Group<L>>,
-    order: KVVec<u32>,
+    /// For [`Registry::groups`] and [`Registry::order`]; none where none is needed, as a table
+    /// without room is not for nothing either.
+    tables: Option<(KVVec<Group<L>>, KVVec<u32>)>,
     /// For how many groups there must be room, if there was none.
     short: usize,
 }
@@ -176,8 +177,7 @@ impl<L: List> Prealloc<L> {
     pub const fn empty() -> Self {
         Self {
             group: None,
-            groups: KVVec::new(),
-            order: KVVec::new(),
+            tables: None,
             short: 0,
         }
     }
@@ -185,18 +185,14 @@ impl<L: List> Prealloc<L> {
     /// Gets what the call that returned [`Refusal::Short`] was short of, with masks of `words`
     /// words, as those of the registry. May sleep.
     pub fn fill(&mut self, words: usize) -> Result<(), AllocError> {
-        let room = match self.short {
-            0 => 0,
+        self.group = Some(Group::new(words)?);
+        if self.short > 0 {
             // With some more, so that the registry is not copied for every group.
-            short => short + short / 4 + 8,
-        };
+            let room = self.short + self.short / 4 + 8;
+            let groups = KVVec::with_capacity(room, GFP_KERNEL)?;
 
-        *self = Self {
-            group: Some(Group::new(words)?),
-            groups: KVVec::with_capacity(room, GFP_KERNEL)?,
-            order: KVVec::with_capacity(room, GFP_KERNEL)?,
-            short: 0,
-        };
+            self.tables = Some((groups, KVVec::with_capacity(room, GFP_KERNEL)?));
+        }
         Ok(())
     }
 }
@@ -948,12 +944,15 @@ impl<L: List> Registry<L> {
     ) -> Result<usize, Refusal> {
         if self.vacant == 0 {
             if self.groups.len() == self.groups.capacity() {
-                if prealloc.groups.capacity() <= self.groups.len() {
-                    prealloc.short = self.groups.len() + 1;
+                let most = self.groups.len();
+                let tables = prealloc.tables.as_mut();
+                let Some((groups, order)) = tables.filter(|(groups, _)| groups.capacity() > most)
+                else {
+                    prealloc.short = most + 1;
                     return Err(Refusal::Short);
-                }
-                grow(&mut self.groups, &mut prealloc.groups);
-                grow(&mut self.order, &mut prealloc.order);
+                };
+                grow(&mut self.groups, groups);
+                grow(&mut self.order, order);
             }
             let mut group = prealloc.group.take().ok_or(Refusal::Short)?;
 
