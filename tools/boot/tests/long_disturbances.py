@@ -64,9 +64,9 @@ class Plant:
 def named(applet: str) -> str:
     """Returns the names of a process of busybox, which gives itself that of its applet.
 
-    That is seen when it is switched to the next time.
+    That is seen when it is switched to the next time. Before, it is taskset.
     """
-    return f"{applet}|exe|init"
+    return f"{applet}|taskset|exe|init"
 
 
 # 20 timers. The task is on a CPU of the list: to move it would be of no use.
