@@ -289,6 +289,13 @@ static int state_hotplug(char *text, size_t size)
 /* How many rescuers were where they must not be. */
 static unsigned int wrong_rescuers;
 
+static void prepare_rescuers(unsigned int round)
+{
+	(void)round;
+	must_write(CPUS "/cpu3/online", "1");
+	must_write(CPUS "/kthread_cpus", "3");
+}
+
 /* Says which are elsewhere than on the only CPU of kthread_cpus=, which is online. */
 static void check_rescuers(void)
 {
@@ -375,7 +382,7 @@ static const struct operation {
 	{ "hotplug", .run = run_hotplug, .state = state_hotplug, .rounds = 2 },
 	{ "cpuhp", .thread = "cpuhp/3", .run = run_hotplug, .state = state_hotplug, .rounds = 2 },
 	{ "rescuers", .thread = "cpuhp/3", .run = run_rescuers, .state = state_hotplug,
-	  .wrong = &wrong_rescuers, .rounds = 1, .begin = { CPUS "/kthread_cpus", "3" } },
+	  .prepare = prepare_rescuers, .wrong = &wrong_rescuers, .rounds = 1 },
 	{ "partition", .run = run_partition, .rounds = 2 },
 };
 
