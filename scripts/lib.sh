@@ -422,9 +422,9 @@ kernel_toolchain() {
 		"BINDGEN=$bindgen_bin" "RUST_LIB_SRC=$rust_src"
 		"LOCALVERSION=" "KBUILD_BUILD_USER=kthread_cpus" "KBUILD_BUILD_HOST=build"
 		"KBUILD_BUILD_VERSION=1" "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 2026"
-		# None has BTF, and each would be made again when pahole is installed.
-		"PAHOLE=none"
 	)
+	# Only Debian's has BTF; the others would be made again when pahole is installed.
+	[[ $config == deb ]] || kmake_args+=("PAHOLE=none")
 	# gcc makes them in half of the time, and most kernels are made by it.
 	[[ $arch == x86_64 && $config =~ ^(base|unpatched|on|off|offstack|offstackoff|small|smalloff|touched|touchedoff|kunit|modversions|deb|broad)$ ]] || kmake_args+=("LLVM=${llvm_suffix:-1}")
 	# Has all the Rust code that the configuration clippy has, and then needs no build of its own.

@@ -361,16 +361,27 @@ pub unsafe extern "C" fn kthread_registry_prefer_noise(
 }
 
 /// Whether the registry takes the CPU `cpu` for one that may run managed kthreads. Any context.
+///
+/// # Safety
+///
+/// Always safe to call: it is not safe only as C functions are not.
 #[export]
-pub extern "C" fn kthread_registry_has_cpu(cpu: c_uint) -> bool {
+pub unsafe extern "C" fn kthread_registry_has_cpu(cpu: c_uint) -> bool {
     locked(|registry, _| registry.is_usable(cpu as usize)).unwrap_or(false)
 }
 
 /// Begins a generation after `reason`: the CPU `cpu` has come online, or is about to go offline, or
 /// for any other reason the CPUs that kthreads are confined to or the housekeeping CPUs have
 /// changed. The caller goes on with [`kthread_registry_next`]. Any context.
+///
+/// # Safety
+///
+/// Always safe to call: it is not safe only as C functions are not.
 #[export]
-pub extern "C" fn kthread_registry_change(reason: bindings::kthread_affinity_reason, cpu: c_uint) {
+pub unsafe extern "C" fn kthread_registry_change(
+    reason: bindings::kthread_affinity_reason,
+    cpu: c_uint,
+) {
     locked(|registry, _| match reason {
         bindings::kthread_affinity_reason_KTHREAD_AFFINITY_ONLINE => {
             registry.cpu_up(cpu as usize, |node| {

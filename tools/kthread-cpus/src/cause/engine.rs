@@ -56,6 +56,14 @@ struct Frame {
     own: bool,
 }
 
+/// A workqueue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Queue {
+    name: Name,
+    /// Whether what was queued there has to run on a CPU, if that was told.
+    bound: Option<bool>,
+}
+
 /// A CPU.
 #[derive(Debug, Default)]
 struct Cpu {
@@ -79,9 +87,9 @@ pub struct Engine {
     /// Who wakes a thread, by its number.
     woken: Memory<u32, Source>,
     /// Who queues a work item, with its function and workqueue, by its address.
-    queued: Memory<u64, (u64, Name, Source)>,
+    queued: Memory<u64, (u64, Queue, Source)>,
     /// The workqueue on which a function was seen last.
-    queues: Memory<u64, Name>,
+    queues: Memory<u64, Queue>,
     /// Who arms a timer, with its function, by its address.
     armed: Memory<u64, (u64, Source)>,
     /// Who raises a softirq on a CPU.
@@ -107,6 +115,11 @@ pub(super) fn is_bound(worker: &str) -> bool {
     let rest = worker.strip_prefix("kworker/");
 
     !rest.is_some_and(|rest| rest.starts_with(['u', 'R']))
+}
+
+/// Whether a worker with this name takes over what others cannot do.
+fn is_rescuer(worker: &str) -> bool {
+    worker.starts_with("kworker/R")
 }
 
 impl Engine {
@@ -155,10 +168,15 @@ impl Engine {
                 work,
                 function,
                 queue,
+                bound,
             } => {
                 let source = self.source(event, names, comm);
-                self.queues.insert(*function, *queue);
-                self.queued.insert(*work, (*function, *queue, source));
+                let queue = Queue {
+                    name: *queue,
+                    bound: *bound,
+                };
+                self.queues.insert(*function, queue);
+                self.queued.insert(*work, (*function, queue, source));
             }
             What::Arm {
                 timer,
@@ -345,11 +363,16 @@ impl Engine {
                     ),
                 };
                 let worker = self.tasks.get(&event.pid).map(|name| names.word(*name));
+                // A rescuer goes where the worker would have been.
+                let told = queue
+                    .bound
+                    .filter(|_| source.is_some() || worker.is_some_and(is_rescuer));
+                let by_worker = || worker.is_none_or(is_bound);
                 let key = Key::Work {
                     function,
-                    queue,
+                    queue: queue.name,
                     // Work in a softirq has to be where it was queued, whoever is interrupted.
-                    bound: event.flags & IN_SOFTIRQ != 0 || worker.is_none_or(is_bound),
+                    bound: event.flags & IN_SOFTIRQ != 0 || told.unwrap_or_else(by_worker),
                 };
                 (key, source)
             }

@@ -519,6 +519,7 @@ mod tests {
                 work: 0x10,
                 function: 0xe,
                 queue: Name::default(),
+                bound: None,
             };
             (cpu, pid, what)
         };

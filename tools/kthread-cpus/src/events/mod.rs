@@ -103,6 +103,8 @@ pub enum What {
         function: u64,
         /// The name of the workqueue.
         queue: Name,
+        /// Whether it has to run on a CPU, if that is told.
+        bound: Option<bool>,
     },
     /// A timer is armed.
     Arm {

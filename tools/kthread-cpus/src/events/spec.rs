@@ -179,9 +179,12 @@ pub(super) const SPECS: &[Spec] = &[
                 work: r.number(0)?,
                 function: r.number(1)?,
                 queue: r.name(2).unwrap_or_default(),
+                // Workers for any CPU have -1.
+                bound: r.number(3).map(|cpu| (cpu as i32) >= 0),
             })
         },
     )
+    .with_field("cpu")
     .everywhere()
     .with_stack()
     .or_else("who queues work, and on which workqueue"),

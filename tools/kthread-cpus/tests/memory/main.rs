@@ -95,6 +95,7 @@ fn round(session: &mut Session<'_>, number: u64, events: &mut Vec<Event>) {
             work: address,
             function,
             queue,
+            bound: None,
         },
     );
     add(

@@ -233,10 +233,13 @@ fn event() -> impl Strategy<Value = What> {
     prop_oneof![
         switch,
         (0_u32..4).prop_map(What::Wake),
-        (0_u64..4, 0_u64..2).prop_map(|(work, function)| What::Queue {
-            work,
-            function,
-            queue: Name::default()
+        (0_u64..4, 0_u64..2, any::<Option<bool>>()).prop_map(|(work, function, bound)| {
+            What::Queue {
+                work,
+                function,
+                bound,
+                queue: Name::default(),
+            }
         }),
         (0_u64..4, 0_u64..2, any::<bool>()).prop_map(|(timer, function, pinned)| What::Arm {
             timer,

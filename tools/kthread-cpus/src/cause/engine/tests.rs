@@ -126,6 +126,7 @@ fn work_leaves_its_cpu_with_its_worker() {
             work: 0x10,
             function: 0xf,
             queue,
+            bound: None,
         },
     );
     bench.switch(2, 100, 0, 7, "kworker/2:1");
@@ -190,6 +191,47 @@ fn work_counts_where_it_was() {
 }
 
 #[test]
+fn a_rescuer_works_where_the_workqueue_says() {
+    let mut bench = Bench::new();
+    let queue = bench.names.number("kcwork");
+    let mut work = |time, item, function, told| {
+        if let Some(bound) = told {
+            let what = What::Queue {
+                work: item,
+                function,
+                queue,
+                bound,
+            };
+            bench.event(0, time, 70, 0, what);
+        }
+        bench.switch(2, time + 1, 0, 7, "kworker/R-kcwork");
+        let begin = What::Begin {
+            task: Task::Work(item),
+            function,
+            name: Name::default(),
+        };
+        bench.event(2, time + 2, 7, 0, begin);
+        bench.event(2, time + 3, 7, 0, What::End(Task::Work(item)));
+        bench.switch(2, time + 4, 7, 0, "swapper/2");
+    };
+
+    // What is queued for a CPU, and that of which it was not seen; for any; and on a kernel that
+    // does not tell.
+    work(10, 0x10, 1, Some(Some(true)));
+    work(20, 0x10, 1, None);
+    work(30, 0x20, 2, Some(Some(false)));
+    work(40, 0x30, 3, Some(None));
+    for (function, bound, count) in [(1, true, 2), (2, false, 1), (3, false, 1)] {
+        let key = Key::Work {
+            function,
+            queue,
+            bound,
+        };
+        assert_eq!(bench.took(key).0, count, "{function}");
+    }
+}
+
+#[test]
 fn unbound_workers_may_go() {
     assert!(is_bound("kworker/5:1"));
     assert!(is_bound("kworker/5:1H"));
@@ -225,6 +267,7 @@ fn who_arms_a_timer_is_who_queues_its_work() {
             work: 0x10,
             function: 0xf,
             queue,
+            bound: None,
         },
     );
     bench.event(2, 103, 60, IN_SOFTIRQ, What::Wake(7));
