@@ -165,8 +165,8 @@ impl<L: List> Group<L> {
 /// dropped.
 pub struct Prealloc<L> {
     group: Option<Group<L>>,
-    /// For [`Registry::groups`] and [`Registry::order`]; none where none is needed, as a table
-    /// without room is not for nothing either.
+    /// For [`Registry::groups`] and [`Registry::order`], unless these have room: it would cost some
+    /// to free even tables that have none.
     tables: Option<(KVVec<Group<L>>, KVVec<u32>)>,
     /// For how many groups there must be room, if there was none.
     short: usize,
@@ -205,7 +205,7 @@ fn grow<T>(table: &mut KVVec<T>, larger: &mut KVVec<T>) {
     core::mem::swap(table, larger);
 }
 
-/// Masks of `words` words without a CPU. May sleep.
+/// Masks of `words` words without a CPU, or [`AllocError`] if there is no memory. May sleep.
 pub fn no_cpus<const N: usize>(words: usize) -> Result<[KVec<usize>; N], AllocError> {
     let mut masks = [const { KVec::new() }; N];
 
@@ -213,6 +213,7 @@ pub fn no_cpus<const N: usize>(words: usize) -> Result<[KVec<usize>; N], AllocEr
     Ok(masks)
 }
 
+/// What [`no_cpus()`] does, so that it is not compiled for each number of masks.
 fn allocate(masks: &mut [KVec<usize>], words: usize) -> Result<(), AllocError> {
     for mask in masks {
         *mask = KVec::from_elem(0, words, GFP_KERNEL)?;
