@@ -21,6 +21,11 @@ extern crate self as kernel;
 
 pub mod alloc;
 
+/// How things are shown.
+pub mod fmt {
+    pub use core::fmt::{Display, Formatter, Result};
+}
+
 /// What the kernel crate has most users import.
 pub mod prelude {
     pub use crate::alloc::{KVVec, KVec, GFP_KERNEL};

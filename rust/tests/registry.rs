@@ -303,7 +303,16 @@ impl System {
             user
         };
 
-        [user, last].into_iter().find(|set| set & self.usable != 0)
+        // Mainline asks no cpuset, but had put it there before it was confined.
+        let cpuset = known
+            .cpuset
+            .filter(|_| self.has_ended && !known.preference.is_mainline());
+        let cpuset = cpuset.map_or([0; 2], |cpuset| [user & cpuset, preferred & cpuset]);
+
+        cpuset
+            .into_iter()
+            .chain([user, last])
+            .find(|set| set & self.usable != 0)
     }
 
     fn is_on_node(&self, known: &Known) -> bool {
@@ -521,7 +530,7 @@ impl World {
             known.may_stay = false;
             system.return_home(known);
             if !system.is_confined() {
-                // Mainline asks no cpuset then, and sets whatever can be set.
+                // Mainline sets whatever can be set.
                 known.expected = system.reset_free(known).unwrap_or(known.expected);
             }
         }
@@ -1593,6 +1602,10 @@ fn a_cpuset_and_user_space_do_not_forget_each_other() {
     assert!(!world.user(0, 0x0f));
     world.confine(Some(0x9f));
     assert_eq!(world.is_on(0), 0x90);
+    // When threads are not confined any more, it is in its cpuset as it was before.
+    world.confine(None);
+    assert_eq!(world.is_on(0), 0xf0f0);
+    world.confine(Some(0x9f));
     cpuset(&mut world, None);
     assert_eq!(world.is_on(0), 0x0f);
 }

@@ -137,7 +137,7 @@ pub unsafe extern "C" fn kthread_cpus_print_classes(
     let buffer = unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), size) };
     let mut f = kernel::str::Formatter::new(buffer);
 
-    match fmt::Write::write_fmt(&mut f, format_args!("{}\n", Classes::from_bits(classes))) {
+    match fmt::Write::write_fmt(&mut f, fmt!("{}\n", Classes::from_bits(classes))) {
         Ok(()) => f.bytes_written() as isize,
         Err(_) => ENOSPC.to_errno() as isize,
     }
@@ -162,18 +162,6 @@ impl fmt::Display for Value<'_> {
             BStr::from_bytes(value.get(begin..end).unwrap_or_default()),
             dots(end < value.len())
         ))
-    }
-}
-
-impl fmt::Display for Classes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        core::fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        core::fmt::Display::fmt(self, f)
     }
 }
 

@@ -54,7 +54,9 @@ static void levels_effective(struct cpumask *cpus, const struct cpumask *confine
 static bool levels_set_timers(void)
 {
 	static struct cpumask next;
+	static bool was_confined;
 	const struct cpumask *noise = housekeeping_cpumask(HK_TYPE_KERNEL_NOISE);
+	bool is_confined = kthread_cpus_confines(KTHREAD_CPUS_TIMER);
 
 	lockdep_assert_held(&levels_mutex);
 
@@ -63,9 +65,10 @@ static bool levels_set_timers(void)
 	/* A CPU with nohz_full= hands its own to others, and gets none. */
 	if (cpumask_first_and_and(&next, noise, &kthread_cpus_usable) < nr_cpu_ids)
 		cpumask_and(&next, &next, noise);
-	if (cpumask_equal(&next, &kthread_cpus_timers))
+	if (is_confined == was_confined && cpumask_equal(&next, &kthread_cpus_timers))
 		return false;
 
+	was_confined = is_confined;
 	cpumask_copy(&kthread_cpus_timers, &next);
 	return true;
 }

@@ -2,6 +2,8 @@
 
 //! The boot option `kthread_cpus=[flag,...]<cpu-list>`: its grammar, and what becomes of its list.
 
+use kernel::fmt;
+
 use super::{
     cpulist,
     policy::CpuSet, //
@@ -56,8 +58,8 @@ impl Classes {
 }
 
 /// The flags, separated by commas as in the boot option.
-impl core::fmt::Display for Classes {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for Classes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut comma = "";
 
         for &(flag, class) in Self::FLAGS {
@@ -172,8 +174,8 @@ impl Shown<'_> {
     }
 }
 
-impl core::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut from, mut comma) = (0, "");
 
         for _ in 0..Self::RANGES {

@@ -857,6 +857,17 @@ impl<L: List> Registry<L> {
         }
         let (outcome, lost) = match request {
             Request::Reset => {
+                // A cpuset that a thread without a preference is in had it before it was confined.
+                let cpuset = wishes
+                    .cpuset
+                    .filter(|_| self.noise_counts && !has_preference);
+
+                if let Some(cpuset) = cpuset.filter(|cpuset| meet(allowed, cpuset, usable)) {
+                    if !meet(result, cpuset, usable) {
+                        result.assign(allowed);
+                    }
+                    result.retain(cpuset);
+                }
                 if result.intersects(usable) {
                     return (Outcome::Allowed, false);
                 }
