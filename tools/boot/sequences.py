@@ -399,6 +399,24 @@ AS_MAINLINE = Sequence(
 )
 
 
+# What is in a cpuset, or was placed, is there again when nothing is confined any more.
+UNDONE = Sequence(
+    "undone",
+    "",
+    None,
+    (
+        "mkdir=@k",
+        "write=@k/cpuset.cpus:2-5",
+        "cpuset=ksmd:k",
+        "affinity=khungtaskd:2-5",
+        "cpuset=oom_reaper:k",
+        "affinity=oom_reaper:5-7",
+        "kcpus=0-2",
+        "kcpus=all",
+    ),
+)
+
+
 STILL = Sequence(
     "still-interrupt",
     "kthread_cpus=2-3,6-7",

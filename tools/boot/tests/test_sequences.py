@@ -20,6 +20,7 @@ from sequences import (
     NOISE,
     SEQUENCES,
     STILL,
+    UNDONE,
     Sequence,
 )
 from vm import Guest
@@ -58,6 +59,16 @@ def test_as_mainline(sequence: Sequence, boots: Boots) -> None:
         seen, expected = placed(step), placed(reference)
         assert seen == expected, step
     assert {name.partition("/")[0] for name in placed(ours.steps[-1])} == PLACED
+
+
+@pytest.mark.parametrize("sequence", [UNDONE], ids=["undone"])
+def test_undone(sequence: Sequence, boots: Boots) -> None:
+    """A list that is written and taken back leaves everything as if it had not been."""
+    ours, mainline = boots.facts(sequence.boot), boots.facts(sequence.reference)
+    before, confined, after = (placed(step) for step in ours.steps[-3:])
+    assert before == after == placed(mainline.steps[-1])
+    assert before["ksmd"] == [{2, 3, 4, 5}]
+    assert (confined["ksmd"], confined["oom_reaper"]) == ([{2}], [{2}])
 
 
 PLACED = {"kthreadd", "ksmd", "khungtaskd", "oom_reaper", "kcload-unbound", "kcload-node"}
