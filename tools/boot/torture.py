@@ -22,6 +22,9 @@ from facts import Facts, FactsError, LogLine, complaints, parse
 from moves import surprises
 from sequences import TORTURED, torture
 
+RACES = "races of mainline"
+# What is counted, but may well be none.
+MAY_BE_NONE = {"refused", "wrong", RACES}
 # One boot, the least worth one when time is short, and one look at all threads.
 CHANGES_PER_BOOT = 2000
 LEAST_CHANGES = 100
@@ -82,7 +85,7 @@ def run(
     counted = counts(facts)
     complained, others = judge(args, facts, plain, ours)
     if ours:
-        counted["races of mainline"] = others
+        counted[RACES] = others
     print(f"    seed {seed}: {console.seconds:.0f} s, {words(counted)} ({console.log})", flush=True)
     # Where bound threads are without the option is none of this.
     found = surprises(sequence, facts, facts)
@@ -112,6 +115,13 @@ def counts(facts: Facts) -> dict[str, int]:
     """Returns what the steps have counted."""
     results = [step.result for step in facts.steps if step.name == "torture"] or [{}]
     return {key: sum(int(result.get(key, 0)) for result in results) for key in results[0]}
+
+
+def never(totals: dict[str, int], made: int) -> list[str]:
+    """Returns what did not happen at all in a run that was long enough for each kind."""
+    if made < CHANGES_PER_BOOT:
+        return []
+    return [what for what, count in totals.items() if not count and what not in MAY_BE_NONE]
 
 
 def words(counted: dict[str, int]) -> str:
@@ -146,6 +156,7 @@ def main(argv: List[str] | None = None) -> int:
     vm.raise_on_term()
     failed = 0
     seed = args.seed
+    made = 0
     totals: dict[str, int] = {}
     until = time.monotonic() + (args.seconds or 0)
     try:
@@ -160,6 +171,7 @@ def main(argv: List[str] | None = None) -> int:
             for text in found:
                 print(f"      - {text}")
             failed += bool(found)
+            made += changes
             totals = {key: totals.get(key, 0) + counted[key] for key in counted}
             # Each round has a seed of its own.
             seed += CHANGES_PER_BOOT // CHANGES_PER_ROUND
@@ -170,7 +182,9 @@ def main(argv: List[str] | None = None) -> int:
         print(f"torture: seed {seed}: {error}", file=sys.stderr)
         return 1
     print(f"torture: {words(totals)}; {failed} boots failed")
-    return 1 if failed else 0
+    if lacking := never(totals, made):
+        print(f"torture: never done: {', '.join(lacking)}", file=sys.stderr)
+    return 1 if failed or lacking else 0
 
 
 if __name__ == "__main__":

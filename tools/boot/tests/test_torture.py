@@ -57,6 +57,22 @@ def test_shares(boots: list[str], changes: int) -> None:
     assert not re.search("torture=", boots[0])
 
 
+@pytest.mark.parametrize(("changes", "status"), [(1999, 0), (2000, 1)])
+def test_never(
+    boots: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: int,
+    status: int,
+) -> None:
+    """A long run in which something did not happen has not shown that it does no harm."""
+    assert boots == []
+    counted = {"changes": 7, "refused": 0, "wrong": 0, "smt": 3, "suspends": 0}
+    monkeypatch.setattr(torture, "counts", lambda _: counted)
+    assert torture.main([f"--changes={changes}"]) == status
+    assert ("never done: suspends\n" in capsys.readouterr().err) == bool(status)
+
+
 def test_until(boots: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The changes take about as long as was asked for, and some are made at least."""
     clock = 0.0
