@@ -47,7 +47,8 @@ def test_timers_stay(boot: Boot, places: str, boots: Boots) -> None:
     """A CPU outside of the list handles no timer of another one, however busy it is."""
     facts = boots.facts(boot)
     assert not facts.failed_actions
-    assert facts.timers["own"] > 0
+    # One without a tick may arm none itself.
+    assert facts.timers["own"] > 0 or "nohz_full=" in boot.append
     assert facts.timers["foreign"] == 0
     assert facts.delayed
     assert facts.delayed <= parse_cpus(places)
