@@ -13,6 +13,7 @@
 #include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/jiffies.h>
+#include <linux/kstrtox.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -526,6 +527,54 @@ static int cmd_delayed(char *args)
 	return 0;
 }
 
+/* --- work that cannot move ----------------------------------------------- */
+
+static struct work_struct pinned_work;
+static DECLARE_COMPLETION(pinned_done);
+static int pinned_cpu = -1;	/* that it was queued on */
+
+/* When its CPU has gone, it does not leave the one where it is then. */
+static void pinned_run(struct work_struct *work)
+{
+	while (raw_smp_processor_id() == pinned_cpu)
+		if (wait_for_completion_timeout(&pinned_done, 1))
+			return;
+	migrate_disable();
+	wait_for_completion(&pinned_done);
+	migrate_enable();
+}
+
+static void pinned_stop(void)
+{
+	if (pinned_cpu < 0)
+		return;
+	complete(&pinned_done);
+	flush_work(&pinned_work);
+	pinned_cpu = -1;
+}
+
+static int cmd_pin(char *args)
+{
+	int cpu;
+
+	if (!args || kstrtoint(args, 10, &cpu) || cpu < 0 || cpu >= nr_cpu_ids || !cpu_online(cpu))
+		return fail(-EINVAL, "use: pin CPU");
+	pinned_stop();
+	reinit_completion(&pinned_done);
+	pinned_cpu = cpu;
+	INIT_WORK(&pinned_work, pinned_run);
+	schedule_work_on(cpu, &pinned_work);
+	return 0;
+}
+
+static int cmd_unpin(char *args)
+{
+	if (args)
+		return fail(-EINVAL, "use: unpin");
+	pinned_stop();
+	return 0;
+}
+
 /* --- the file ------------------------------------------------------------ */
 
 static const struct {
@@ -542,6 +591,8 @@ static const struct {
 	{ "drop", cmd_drop },
 	{ "delay", cmd_delay },
 	{ "delayed", cmd_delayed },
+	{ "pin", cmd_pin },
+	{ "unpin", cmd_unpin },
 };
 
 static int run_command(char *line)
@@ -555,7 +606,7 @@ static int run_command(char *line)
 		if (!strcmp(name, commands[i].name))
 			return commands[i].run(line);
 	return fail(-EINVAL,
-		    "no such command; there are: run rescue keep use hold held release drop delay delayed");
+		    "no such command; there are: run rescue keep use hold held release drop delay delayed pin unpin");
 }
 
 static struct command_file kcwork_file = {
@@ -586,6 +637,7 @@ void kcwork_exit(void)
 {
 	command_file_remove(&kcwork_file);
 	delayed_stop();
+	pinned_stop();
 	drop_all();
 	if (rescue_wq)
 		destroy_workqueue(rescue_wq);

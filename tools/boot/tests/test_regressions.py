@@ -39,6 +39,7 @@ class Row:
     status: int = 0
     masks: dict[str, str] = field(default_factory=dict, hash=False)
     workqueues: str | None = None
+    processes: dict[str, str] = field(default_factory=dict, hash=False)
 
     def differences(self, seen: Step) -> list[str]:
         """What is not as it should be."""
@@ -51,6 +52,9 @@ class Row:
                 found.append(f"{seen}: there is no thread {name}")
             elif threads[name] != parse_cpus(cpus):
                 found.append(f"{seen}: {name} is on {sorted(threads[name])}, not on {cpus}")
+        for name, cpus in self.processes.items():
+            if seen.processes.get(name) != parse_cpus(cpus):
+                found.append(f"{seen}: {name} is on {seen.processes.get(name)}, not on {cpus}")
         if self.workqueues and seen.workqueues != parse_cpus(self.workqueues):
             found.append(f"{seen}: workqueues are on {seen.workqueues}, not on {self.workqueues}")
         return found
@@ -350,8 +354,63 @@ def test_fake_nodes(boot: Boot, boots: Boots) -> None:
             assert now.named(f"{name}{node}").allowed == cpus
 
 
+# The CPU that its work was queued on has gone; where it is now, it stays.
+PINNED_WORK = (
+    Row("write=/proc/kcwork:pin~5"),
+    _switch(5, 0),
+    CREATE,
+    # Not on both.
+    Row(f"{WITHIN}kcpus=1", workqueues="1"),
+    Row(f"{WITHIN}kcpus=2", workqueues="2"),
+    Row(f"{WITHIN}write=/proc/kcwork:run~unbound~20"),
+    Row(f"{WITHIN}write=/proc/kcwork:run~percpu~24"),
+    _switch(7, 0),
+    _switch(7, 1),
+    Row(f"{WITHIN}kcpus=all", workqueues="0-7"),
+    Row(f"{WITHIN}write=/proc/kcwork:unpin"),
+    _switch(5, 1),
+)
+PINNED_WORK_BOOT = _boot("", *PINNED_WORK, timeout=500.0)
+
+
+@pytest.mark.parametrize("boot", [PINNED_WORK_BOOT], ids=["pinned-work"])
+def test_work_that_cannot_move(boot: Boot, boots: Boots) -> None:
+    """Nobody waits for the worker of a CPU that has gone, and all others go on."""
+    check(boots.facts(boot), PINNED_WORK)
+
+
+# What the scheduler's fallback makes of a process that has chosen its CPUs.
+LOST = (
+    Row("busy", processes={"busy": "0-1"}),
+    Row("affinity=busy:5", processes={"busy": "5"}),
+    _switch(5, 0),
+    Row(f"write={CPUS}/cpu7/online:0", processes={"busy": "0-1"}),
+    _switch(5, 1),
+    Row(f"write={CPUS}/cpu7/online:1", processes={"busy": "0-1"}),
+    Row("affinity=busy:1,5", processes={"busy": "1,5"}),
+    _switch(5, 0),
+    _switch(1, 0),
+    Row(f"write={CPUS}/cpu7/online:0", processes={"busy": "0-1"}),
+)
+LOST_BOOT = _boot("kthread_cpus=init,0-1", *LOST)
+
+
+@pytest.mark.parametrize("boot", [LOST_BOOT], ids=["lost"])
+def test_process_that_loses_its_cpus(boot: Boot, boots: Boots) -> None:
+    """It is confined as PID 1 is, since nobody has chosen CPUs for it any more."""
+    check(boots.facts(boot), LOST)
+
+
 def test_command_lines_fit() -> None:
     """No step is cut off the end of a command line."""
-    for boot in (ABSENT_BOOT, CONFINED_BOOT, RCU_BOOT, RCU_WRITTEN_BOOT, PINNED_BOOT):
+    for boot in (
+        ABSENT_BOOT,
+        CONFINED_BOOT,
+        RCU_BOOT,
+        RCU_WRITTEN_BOOT,
+        PINNED_BOOT,
+        PINNED_WORK_BOOT,
+        LOST_BOOT,
+    ):
         line = Guest(Path(), Path(), boot.append).command_line(boot.machine.arch)
         assert len(line) <= LONGEST_COMMAND_LINE, boot.name
