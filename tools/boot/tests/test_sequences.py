@@ -44,7 +44,8 @@ def test_sequence(sequence: Sequence, boots: Boots) -> None:
 def test_still(sequence: Sequence, boots: Boots) -> None:
     """The thread of an interrupt that nobody can place was there, and one that is managed."""
     for step in boots.facts(sequence.boot).steps:
-        threads = [t for t in step.managed if t.irq is not None and t.name.endswith("-kcbrief")]
+        threads = [t for t in step.threads.values() if t.kthread and not t.bound]
+        threads = [t for t in threads if t.irq is not None and t.name.endswith("-kcbrief")]
         assert len(threads) == 1, step
 
 

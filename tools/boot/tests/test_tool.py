@@ -14,7 +14,7 @@ import pytest
 
 from facts import CpuSet, Facts, Snapshot, Thread, format_cpus, new_complaints, parse_cpus
 from scenarios import Boot
-from vm import UNPATCHED, Machine
+from vm import BEFORE_7_0, UNPATCHED, Machine
 
 if TYPE_CHECKING:
     from conftest import Boots
@@ -333,4 +333,8 @@ def test_set_best_effort(boots: Boots) -> None:
     assert [t.name for t in after.managed if not t.allowed <= parse_cpus("0-1")] == []
     assert after.workqueues == after.irq_default == parse_cpus("0-1")
     document = told.json("check~--json~--verbose")
-    assert lasting(found(document, "outside")) == lasting(outside(after, parse_cpus("0-1")))
+    left = lasting(outside(after, parse_cpus("0-1")))
+    if BEFORE_7_0:
+        # Workqueues do not take them along there, and it is nobody's fault.
+        left = {name for name in left if not name.startswith("kworker/R-")}
+    assert lasting(found(document, "outside")) == left
