@@ -284,18 +284,20 @@ do_interrupted() {
 	unset IFS
 	name=$1 file=$2 value=$3
 	mount_cgroups
-	"/selftests/$name" >/run/selftest 2>&1 &
 	until [ "$(cat "$file" 2>/dev/null)" = "$value" ]; do
-		[ $tries -lt 2000 ] || return 1
-		usleep 50000
+		[ $tries -lt 5000 ] || return 1
+		# On a busy host, that may have gone by unseen.
+		pidof "$name" >/dev/null || "/selftests/$name" >/run/selftest 2>&1 &
+		usleep 5000
 		tries=$((tries + 1))
 	done
 	for pid in $(pidof "$name"); do
 		read -r _ _ _ _ _ session _ <"/proc/$pid/stat"
 		[ "$session" = "$pid" ] || kill -KILL "$pid"
 	done
+	tries=0
 	while pidof "$name" >/dev/null; do
-		[ $tries -lt 3000 ] || return 1
+		[ $tries -lt 1000 ] || return 1
 		usleep 50000
 		tries=$((tries + 1))
 	done
