@@ -259,8 +259,10 @@ impl System {
             Asked::User(set) => (Some(set), None),
         };
         let both = first.zip(second).map(|(first, second)| first & second);
+        // Nobody can be asked to take others if partitions have all of them.
+        let taken = known.cpuset.is_none() && any & usable & !excluded == 0;
         let last = match asked {
-            Asked::User(_) => None,
+            Asked::User(_) if !taken => None,
             _ => Some(own),
         };
 

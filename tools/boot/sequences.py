@@ -13,7 +13,7 @@ from errno import EINVAL, EOVERFLOW, ERANGE
 
 from facts import FLAGS
 from scenarios import Boot
-from vm import BOOT_TIMEOUT, UNPATCHED, Machine
+from vm import BEFORE_7_0, BOOT_TIMEOUT, UNPATCHED, Machine
 
 # The trace begins before the first kernel thread; guest/steps/main.c depends on all of it.
 TRACE = (
@@ -140,6 +140,21 @@ PLACED_ANYWHERE = (
     *dissolve("a"),
 )
 
+# CPUs are chosen, and that is taken back: the same ones, some, and all at once. Before 7.0, a
+# cpuset that has tasks keeps some.
+TAKEN_BACK = (
+    ()
+    if BEFORE_7_0
+    else (
+        "write=@u/cpuset.cpus:0-7",
+        "write=@u/cpuset.cpus:",
+        "write=@u/cpuset.cpus:4-5",
+        "write=@u/cpuset.cpus:0-7",
+        "write=@u/cpuset.cpus:4-5",
+        "write=@u/cpuset.cpus:",
+    )
+)
+
 # A thread goes to a cpuset and back, whose CPUs change, are isolated and go offline, before
 # and after user space has set its affinity; and so does a process.
 CPUSETS = (
@@ -171,13 +186,7 @@ CPUSETS = (
     *dissolve("a"),
     "cpuset=child:k",
     "cpuset=child:u",
-    # CPUs are chosen, and that is taken back: the same ones, some, and all at once.
-    "write=@u/cpuset.cpus:0-7",
-    "write=@u/cpuset.cpus:",
-    "write=@u/cpuset.cpus:4-5",
-    "write=@u/cpuset.cpus:0-7",
-    "write=@u/cpuset.cpus:4-5",
-    "write=@u/cpuset.cpus:",
+    *TAKEN_BACK,
     # That is only for the partition that it may become.
     "write=@u/cpuset.cpus.exclusive:6-7",
     "write=@u/cpuset.cpus.exclusive:",

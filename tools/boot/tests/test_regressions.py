@@ -401,6 +401,26 @@ def test_process_that_loses_its_cpus(boot: Boot, boots: Boots) -> None:
     check(boots.facts(boot), LOST)
 
 
+# A partition that is not isolated has the only CPU of kernel threads: they have to stay.
+TAKEN = (
+    Row("mkdir=@a"),
+    Row("write=@a/cpuset.cpus:5"),
+    Row("write=@a/cpuset.cpus.partition:root"),
+    Row("affinity=khungtaskd:0-7", 0, {"khungtaskd": "5"}),
+    Row("write=@a/cpuset.cpus:5-6"),
+    Row("write=@a/cpuset.cpus.partition:member"),
+    Row("affinity=khungtaskd:6", EINVAL, {"khungtaskd": "5"}),
+    Row("rmdir=@a"),
+)
+TAKEN_BOOT = _boot("kthread_cpus=5", *TAKEN)
+
+
+@pytest.mark.parametrize("boot", [TAKEN_BOOT], ids=["taken"])
+def test_partition_with_all_that_there_is(boot: Boot, boots: Boots) -> None:
+    """User space can let go of a thread, wherever that has to be."""
+    check(boots.facts(boot), TAKEN)
+
+
 def test_command_lines_fit() -> None:
     """No step is cut off the end of a command line."""
     for boot in (
@@ -411,6 +431,7 @@ def test_command_lines_fit() -> None:
         PINNED_BOOT,
         PINNED_WORK_BOOT,
         LOST_BOOT,
+        TAKEN_BOOT,
     ):
         line = Guest(Path(), Path(), boot.append).command_line(boot.machine.arch)
         assert len(line) <= LONGEST_COMMAND_LINE, boot.name

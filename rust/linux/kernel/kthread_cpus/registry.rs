@@ -344,6 +344,13 @@ fn meet(a: &[usize], b: &[usize], c: &[usize]) -> bool {
     pairs.zip(c).any(|(word, c)| word & c != 0)
 }
 
+/// Whether `mask` has all CPUs that are in both others.
+fn covers(mask: &[usize], a: &[usize], b: &[usize]) -> bool {
+    let pairs = a.iter().zip(b).map(|(a, b)| a & b);
+
+    pairs.zip(mask).all(|(word, mask)| word & !mask == 0)
+}
+
 impl<L: List> Registry<L> {
     /// A registry without a thread, for masks of `words` words and for the nodes below `nodes`.
     ///
@@ -662,7 +669,8 @@ impl<L: List> Registry<L> {
     /// 4. own.
     ///
     /// What is asked for counts as the cpuset's. So a preference gives way to what was asked for,
-    /// but the CPUs to which threads are confined do not. User space is refused what is in neither.
+    /// but the CPUs to which threads are confined do not. User space is refused what is in neither,
+    /// unless partitions have taken all of these: it may ask for what it likes.
     pub fn evaluate(
         &mut self,
         thread: L::Thread,
@@ -825,7 +833,10 @@ impl<L: List> Registry<L> {
             self.awaited.unite(result);
         }
 
-        if matches!(request, Request::User(_)) {
+        let taken = wishes
+            .excluded
+            .is_some_and(|cpus| covers(cpus, any, usable));
+        if matches!(request, Request::User(_)) && !taken {
             // Nothing changes, so that it is displaced if it was.
             return (Outcome::Refused, false);
         }
