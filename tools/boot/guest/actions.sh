@@ -286,8 +286,12 @@ do_interrupted() {
 	mount_cgroups
 	until [ "$(cat "$file" 2>/dev/null)" = "$value" ]; do
 		[ $tries -lt 5000 ] || return 1
-		# On a busy host, that may have gone by unseen.
-		pidof "$name" >/dev/null || "/selftests/$name" >/run/selftest 2>&1 &
+		# On a busy host, that may have gone by unseen: once more, when it has ended.
+		if ! pidof "$name" >/dev/null; then
+			"/selftests/$name" >/run/selftest 2>&1 &
+			# Until it has its name.
+			usleep 50000
+		fi
 		usleep 5000
 		tries=$((tries + 1))
 	done

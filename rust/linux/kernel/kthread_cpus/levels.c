@@ -65,6 +65,7 @@ static bool levels_set_timers(void)
 	/* A CPU with nohz_full= hands its own to others, and gets none. */
 	if (cpumask_first_and_and(&next, noise, &kthread_cpus_usable) < nr_cpu_ids)
 		cpumask_and(&next, &next, noise);
+	/* Timer migration asks for both, and leaves out nobody if they are not confined. */
 	if (is_confined == was_confined && cpumask_equal(&next, &kthread_cpus_timers))
 		return false;
 

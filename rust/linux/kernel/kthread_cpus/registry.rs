@@ -833,10 +833,12 @@ impl<L: List> Registry<L> {
             self.awaited.unite(result);
         }
 
-        let taken = wishes
-            .excluded
-            .is_some_and(|cpus| covers(cpus, any, usable));
-        if matches!(request, Request::User(_)) && !taken {
+        let is_taken = || {
+            let excluded = wishes.excluded;
+
+            excluded.is_some_and(|cpus| covers(cpus, any, usable))
+        };
+        if matches!(request, Request::User(_)) && !is_taken() {
             // Nothing changes, so that it is displaced if it was.
             return (Outcome::Refused, false);
         }
