@@ -71,6 +71,11 @@ impl<T> KVVec<T> {
         Ok(self.items.remove(at))
     }
 
+    /// Removes and returns the last item, if there is one.
+    pub fn pop(&mut self) -> Option<T> {
+        self.items.pop()
+    }
+
     /// Removes and returns all items.
     pub fn drain_all(&mut self) -> Drain<'_, T> {
         self.items.drain(..)

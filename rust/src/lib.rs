@@ -21,6 +21,17 @@ extern crate self as kernel;
 
 pub mod alloc;
 
+/// What C's headers say.
+#[allow(missing_docs, non_upper_case_globals)]
+pub mod bindings {
+    pub const kthread_cpus_class_KTHREAD_CPUS_KTHREAD: u32 = 1 << 0;
+    pub const kthread_cpus_class_KTHREAD_CPUS_WQ: u32 = 1 << 1;
+    pub const kthread_cpus_class_KTHREAD_CPUS_UMH: u32 = 1 << 2;
+    pub const kthread_cpus_class_KTHREAD_CPUS_INIT: u32 = 1 << 3;
+    pub const kthread_cpus_class_KTHREAD_CPUS_IRQ: u32 = 1 << 4;
+    pub const kthread_cpus_class_KTHREAD_CPUS_TIMER: u32 = 1 << 5;
+}
+
 /// How things are shown.
 pub mod fmt {
     pub use core::fmt::{Display, Formatter, Result};

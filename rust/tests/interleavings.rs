@@ -89,6 +89,8 @@ enum Fault {
     RegisteredTooLate,
     /// A new thread is not put where it belongs.
     NotReset,
+    /// A new thread is left where it is if that is not where kthreadd is.
+    NotCompared,
     /// A generation begins before the mask is there that it is about.
     ToldTooEarly,
     /// A thread that is handed out is not put where it belongs.
@@ -160,6 +162,7 @@ struct World {
     /// `cpu_kthread_mask` and the housekeeping CPUs, as published.
     confined: AtomicUsize,
     housekeeping: AtomicUsize,
+    is_confined: AtomicBool,
     tasks: Vec<Task>,
     truth: StdMutex<Truth>,
 }
@@ -181,6 +184,7 @@ impl World {
             movers: Mutex::new(()),
             confined: AtomicUsize::new(confined),
             housekeeping: AtomicUsize::new(POSSIBLE),
+            is_confined: AtomicBool::new(true),
             tasks: (0..tasks)
                 .map(|number| Task {
                     member: Member(Box::leak(Box::new(Affinity {
@@ -217,7 +221,7 @@ impl World {
             masks.confined[0] = self.confined.load(Relaxed);
             masks.housekeeping[0] = self.housekeeping.load(Relaxed);
             masks.possible[0] = POSSIBLE;
-            masks.is_confined = true;
+            masks.is_confined = self.is_confined.load(Relaxed);
         });
     }
 
@@ -275,7 +279,7 @@ impl World {
         if state.1 {
             return;
         }
-        match self.evaluate(task, Request::User(&[set]), state.0) {
+        match self.evaluate(task, Request::User(&[set]), Some(set)) {
             Some(Ok(mask)) => task.mask.store(mask, Relaxed),
             Some(Err(())) => return,
             None => {
@@ -366,6 +370,12 @@ impl World {
         );
     }
 
+    /// Somebody writes all CPUs to the file, with which nothing is confined any more.
+    fn end(&self) {
+        self.is_confined.store(false, Relaxed);
+        self.confine(POSSIBLE);
+    }
+
     /// A partition takes CPUs.
     fn housekeep(&self, housekeeping: Set) {
         self.change(
@@ -431,10 +441,12 @@ impl World {
             self.run(number);
         }
         let mut registry = self.registry();
-        registry.register(task.member, None);
-        let is_confined = registry.masks().is_confined;
+        let must_be_reset = registry.register(task.member, None);
         drop(registry);
-        if is_confined && self.fault != Fault::NotReset {
+        let is_elsewhere = task.mask.load(Relaxed) != parent.mask.load(Relaxed);
+        if must_be_reset && self.fault != Fault::NotReset
+            || is_elsewhere && self.fault != Fault::NotCompared
+        {
             self.reset(number);
         }
         self.run(number);
@@ -442,6 +454,7 @@ impl World {
         if task.lock.lock().expect("nobody panics with it").0.is_some() {
             self.reset(number);
         }
+        task.has_run.store(true, Relaxed);
     }
 
     /// A thread runs, whether it is registered or not.
@@ -455,7 +468,8 @@ impl World {
             mask & !may == 0,
             "a thread runs on {mask:b}, not on {may:b}"
         );
-        task.has_run.store(true, Relaxed);
+        // Without a list, as in mainline, it only now goes where it belongs.
+        task.has_run.store(self.is_confined.load(Relaxed), Relaxed);
     }
 
     /// As `kthread_bind()`.
@@ -576,6 +590,31 @@ fn a_thread_is_created_while_the_confinement_changes() {
             Fault::NotEvaluated,
         ],
     );
+}
+
+#[test]
+fn a_thread_is_created_while_the_confinement_ends() {
+    let case = Case {
+        registered: 1,
+        tasks: 2,
+        actors: &[|world| world.end(), CREATE],
+        bound: None,
+        preemptions: 4,
+    };
+    // After the second change, nobody knows of the confinement any more.
+    let longer = Case {
+        actors: &[
+            |world| {
+                world.end();
+                world.housekeep(POSSIBLE);
+            },
+            CREATE,
+        ],
+        ..case
+    };
+
+    check_with_faults(case, &[Fault::NotReset]);
+    check_with_faults(longer, &[Fault::NotCompared]);
 }
 
 #[test]

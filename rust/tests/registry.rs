@@ -252,26 +252,30 @@ impl System {
         } else {
             0
         };
-        let user = known.user.map(|user| user & !excluded);
         let (first, second) = match asked {
-            Asked::Reset | Asked::Fallback(_) => (known.cpuset, user),
-            Asked::Set(set) => (Some(set), user),
+            Asked::Reset | Asked::Fallback(_) => (known.cpuset, known.user),
+            Asked::Set(set) => (Some(set), known.user),
             Asked::User(set) => (Some(set), None),
         };
-        let both = first.zip(second).map(|(first, second)| first & second);
+        // Only if others are left.
+        let least = second.map(|second| second & !excluded);
+        let both = match (first, least) {
+            (Some(first), Some(least)) => Some(first & least),
+            (first, least) => first.or(least),
+        };
         // Nobody can be asked to take others if partitions have all of them.
         let taken = known.cpuset.is_none() && any & usable & !excluded == 0;
-        let last = match asked {
-            Asked::User(_) if !taken => None,
-            _ => Some(own),
-        };
-
-        [both, first, second]
+        let found = [both, first, second]
             .into_iter()
             .flatten()
             .flat_map(|set| [own & set, any & set])
-            .find(|set| set & usable != 0)
-            .or(last)
+            .find(|set| set & usable != 0);
+
+        match asked {
+            Asked::User(_) if taken => found.or(self.confined(known, Asked::Reset)),
+            Asked::User(_) => found,
+            _ => found.or(Some(own)),
+        }
     }
 
     /// Where mainline has a thread, if nobody asks for anything.
@@ -669,10 +673,13 @@ impl World {
         };
         let asked = self.system.asked_by_user(known, set);
 
+        let before = self.known[thread]
+            .as_mut()
+            .and_then(|known| known.user.replace(set));
         let failed = self.request(thread, Asked::User(asked), false);
-        if let Some(known) = &mut self.known[thread] {
-            if !failed {
-                known.user = Some(set);
+        if failed {
+            if let Some(known) = &mut self.known[thread] {
+                known.user = before;
             }
         }
         !failed
@@ -1324,7 +1331,7 @@ fn nothing_is_allocated_or_freed_under_the_lock() {
             ];
             let mut result = [0; WORDS];
 
-            assert_eq!(balance(|| registry.register(handle, None)), (0, 0));
+            assert_eq!(balance(|| drop(registry.register(handle, None))), (0, 0));
             for (count, set) in masks.into_iter().enumerate() {
                 let mut prealloc = Prealloc::empty();
                 let mut done = Err(Refusal::Short);

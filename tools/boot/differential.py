@@ -8,8 +8,10 @@ of the specification). What may differ has a name here, is checked by itself and
     came back   CPUs of a thread have all been offline. It is back where it belongs: on what it
                 prefers, on the housekeeping CPUs, on what user space has given it. On the
                 unpatched kernel it is where the scheduler has sent it, or where it was when the
-                housekeeping CPUs changed.
+                housekeeping CPUs changed, or before 7.0 where a partition has sent it since.
     node        a thread of a node may or may not have CPUs of that node that are offline
+    rescued     before 7.0, the rescuer of a CPU's workqueue may run anywhere until it has had to
+                help for the first time, and then where unbound workqueues may
 
 guest/differential.c makes the steps; it has their grammar. Exit status: 0 nothing else differs,
 1 something does, otherwise as vm.py.
@@ -47,7 +49,8 @@ MOST_FAILURES = 30
 
 CAME_BACK = "came back"
 NODE = "node"
-REASONS = (CAME_BACK, NODE)
+RESCUED = "rescued"
+REASONS = (CAME_BACK, NODE, RESCUED)
 
 
 # Making steps up ------------------------------------------------------------------
@@ -368,12 +371,15 @@ class Result:
 class Comparison:
     """Follows the steps, to know of each thread where it belongs.
 
-    `strict` takes no explanation: both are the same kernel.
+    `strict` takes no explanation: both are the same kernel. `before_7_0`: nohz_full= keeps kernel
+    threads off the CPUs in `tickless`, and partitions do so by cpusets only.
     """
 
     steps: Sequence[str]
     machine: Machine = MACHINE
     strict: bool = False
+    before_7_0: bool = vm.BEFORE_7_0
+    tickless: CpuSet = frozenset()
     result: Result = field(default_factory=Result)
     preferred: dict[str, CpuSet] = field(default_factory=dict)
     node: dict[str, CpuSet] = field(default_factory=dict)
@@ -386,6 +392,10 @@ class Comparison:
     stayed: dict[str, CpuSet] = field(default_factory=dict)
     # The housekeeping CPUs.
     inside: CpuSet = frozenset()
+    # What partitions have left to all in the root so far, which is where PID 1 is.
+    left: set[CpuSet] = field(default_factory=set)
+    # Where unbound workqueues may have been so far.
+    unbound: set[CpuSet] = field(default_factory=set)
     # By thread, or another thing: how it differs now.
     differing: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
@@ -428,7 +438,10 @@ class Comparison:
             if "kthreadd" in self.user and not thread.startswith("kcload-pref"):
                 self.user[thread] = self.user["kthreadd"]
         self.fallen.update(look.fallen)
-        inside = self.possible - look.isolated
+        if "init" in look.masks:
+            self.left.add(look.masks["init"])
+        self.unbound.add(self.possible - look.isolated - self.tickless)
+        inside = self.possible - (self.tickless if self.before_7_0 else look.isolated)
         # With none that is online, the kernel keeps those that it had.
         if inside != self.inside and inside & look.online:
             self.inside = inside
@@ -531,10 +544,15 @@ class Comparison:
             places.append(cpuset)
         if name in self.stayed:
             places.append(self.stayed[name])
+        # Not only while there is that partition.
+        if self.before_7_0:
+            places += self.left
         return [*places, self.level(name, look)]
 
     def reason(self, name: str, look: Look, theirs: CpuSet, mine: CpuSet) -> str | None:
         """Returns why the CPUs of a thread may differ, or None."""
+        if self.before_7_0 and look.bound.get(name) and name.startswith("kworker/R-"):
+            return RESCUED if {theirs, mine} <= {self.possible, *self.unbound} else None
         free = self.node.get(name, frozenset()) - look.online
         if not (theirs ^ mine) - free:
             return NODE
@@ -557,7 +575,8 @@ class Comparison:
             # One that goes on is told once.
             if self.differing.get(what) == (base, ours, reason):
                 continue
-            if reason and not self.strict:
+            # In which boot a rescuer has to help is a matter of chance.
+            if reason and (not self.strict or reason == RESCUED):
                 self.result.explained[reason] += 1
                 continue
             self.result.failures.append(
@@ -638,10 +657,23 @@ def number_of(name: str) -> int:
 
 
 def compare(
-    steps: Sequence[str], base: Sequence[Look], ours: Sequence[Look], *, strict: bool = False
+    steps: Sequence[str],
+    base: Sequence[Look],
+    ours: Sequence[Look],
+    *,
+    strict: bool = False,
+    before_7_0: bool = vm.BEFORE_7_0,
+    tickless: CpuSet = frozenset(),
 ) -> Result:
     """Compares what two kernels have told of the same steps."""
-    return Comparison(steps, strict=strict).run(base, ours)
+    comparison = Comparison(steps, strict=strict, before_7_0=before_7_0, tickless=tickless)
+    return comparison.run(base, ours)
+
+
+def tickless_in(words: str) -> CpuSet:
+    """Returns the CPUs that a command line has in nohz_full=."""
+    lists = [word.partition("=")[2] for word in words.split() if word.startswith("nohz_full=")]
+    return parse_cpus(",".join(lists))
 
 
 # Running -------------------------------------------------------------------------------
@@ -713,9 +745,16 @@ def boot(
     return Told(facts, looks, console.seconds)
 
 
-def judge(steps: Sequence[str], base: Told, ours: Told, *, strict: bool = False) -> Result:
+def judge(
+    steps: Sequence[str],
+    base: Told,
+    ours: Told,
+    *,
+    strict: bool = False,
+    tickless: CpuSet = frozenset(),
+) -> Result:
     """Compares two boots, and what the kernels complain about."""
-    found = compare(steps, base.looks, ours.looks, strict=strict)
+    found = compare(steps, base.looks, ours.looks, strict=strict, tickless=tickless)
     known = {same_for_all(text) for text in base.facts.complaints()}
     complaints = {same_for_all(text) for text in ours.facts.complaints()} - known
     found.failures += [f"in the log: {text}" for text in sorted(complaints)]
@@ -747,7 +786,7 @@ def run(
         for turn, kernel in enumerate((base, ours))
     ]
     theirs, mine = (future.result() for future in told)
-    found = judge(steps, theirs, mine, strict=base == ours)
+    found = judge(steps, theirs, mine, strict=base == ours, tickless=tickless_in(words))
     print(
         f"    seed {seed}, {count} steps{f', {words}' if words else ''}: {words_of(found)} "
         f"({theirs.seconds:.0f} and {mine.seconds:.0f} s)",

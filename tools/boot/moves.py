@@ -24,6 +24,7 @@ from facts import (
     parse_request,
 )
 from sequences import REFUSED, Sequence
+from vm import BEFORE_7_0
 
 # What can be confined at run time.
 RUNTIME = ("kthread", "wq", "umh", "timer")
@@ -89,6 +90,10 @@ class Rules:
     updated: tuple[tuple[str, str], ...] = ()
     # K after each step, by its number, and the classes that it confines.
     settings: dict[int, tuple[CpuSet, tuple[str, ...]]] = field(default_factory=dict)
+    # Before 7.0: whether a CPU has come online since partitions changed, during and after each
+    # step. A change has all threads in no cpuset leave the CPUs of partitions, and all others are
+    # theirs again; but a CPU that comes puts those that prefer some back on these, isolated or not.
+    put_back: dict[int, tuple[bool, bool]] = field(default_factory=dict)
 
     @property
     def possible(self) -> CpuSet:
@@ -102,6 +107,8 @@ class Rules:
         cpus = self.possible if asked is None else parse_cpus(asked)
         flags = () if asked is None else self.sequence.flags
         self.settings[-1] = cpus, flags
+        put_back = True
+        self.put_back[-1] = put_back, put_back
         for before, step in zip([facts.steps[0], *facts.steps], facts.steps, strict=False):
             if step.name == "kcpus" and not self.refusal(step, before):
                 cpus = parse_request(step.arg.replace("~", " "), len(self.possible))
@@ -111,6 +118,19 @@ class Rules:
             if asked is None:
                 flags = () if cpus == self.possible else RUNTIME
             self.settings[step.number] = cpus, flags
+            was_put_back = put_back
+            if step.isolated != before.isolated:
+                put_back = False
+            elif step.online - before.online:
+                put_back = True
+            self.put_back[step.number] = was_put_back or put_back, put_back
+
+    def may_stray(self, name: str, step: int, *, during: bool = False) -> bool:
+        """Returns whether a thread may be on CPUs of partitions, or may have been during the step,
+        as on a kernel before 7.0 that confines nothing."""
+        if not BEFORE_7_0 or self.confines(step, "kthread"):
+            return False
+        return self.preferred(name) != self.possible and self.put_back[step][not during]
 
     def refusal(self, step: Step, before: Step) -> int:
         """Returns the error with which K cannot be written, or 0."""
@@ -157,8 +177,12 @@ class Rules:
         return self.possible
 
     def effective(self, name: str, step: Step) -> CpuSet:
-        """E."""
-        return self.level(self.preferred(name), step, "kthread")
+        """E, or before 7.0 and where nothing confines, what mainline does instead."""
+        preferred = self.preferred(name)
+        if BEFORE_7_0 and not self.confines(step.number, "kthread"):
+            put_back = self.may_stray(name, step.number) and preferred & step.online
+            return preferred if put_back else self.possible - step.isolated
+        return self.level(preferred, step, "kthread")
 
     def common(self, step: Step) -> CpuSet:
         """E of a thread without a preference, which limits what others get."""
@@ -605,7 +629,10 @@ def excused(rules: Rules, facts: Facts, epoch: Epoch, pid: int, kind: str) -> bo
     """
     if class_of(kind) == "wq" and not rules.confines(epoch.step, "kthread"):
         return True
-    return kind == "rescuer" and not UNBOUND_RESCUERS.match(facts.names.get(pid, ("", 0))[0])
+    name = facts.names.get(pid, ("", 0))[0]
+    if rules.may_stray(name, epoch.step, during=epoch.kind == "moving"):
+        return True
+    return kind == "rescuer" and not UNBOUND_RESCUERS.match(name)
 
 
 def limit(rules: Rules, epoch: Epoch, what: str) -> CpuSet:

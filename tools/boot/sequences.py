@@ -425,6 +425,11 @@ UNDONE = Sequence(
     ),
 )
 
+# No cpusets, as the unpatched kernel from 7.0 on then takes kernel threads out of them.
+UNDONE_PARTITION = replace(
+    UNDONE, id="undone-partition", steps=(*partition("a", "6-7"), "kcpus=0-2", "kcpus=all")
+)
+
 
 STILL = Sequence(
     "still-interrupt",

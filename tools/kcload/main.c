@@ -60,6 +60,7 @@ enum kind_type {
 	KIND_BOUND,
 	KIND_FIXED,
 	KIND_PINNED,
+	KIND_SET,
 };
 
 static const char * const kind_names[] = {
@@ -70,6 +71,7 @@ static const char * const kind_names[] = {
 	[KIND_BOUND] = "bound",
 	[KIND_FIXED] = "fixed",
 	[KIND_PINNED] = "pinned",
+	[KIND_SET] = "set",
 };
 
 /* What a KIND word of a command says. */
@@ -197,6 +199,9 @@ static struct task_struct *create(const struct kind *kind, unsigned int index,
 	case KIND_BOUND:
 		kthread_bind(task, kind->number);
 		break;
+	case KIND_SET:
+		ret = set_cpus_allowed_ptr(task, cpumask_of(kind->number));
+		break;
 	default:
 		break;
 	}
@@ -283,6 +288,7 @@ static int parse_kind(char *word, struct kind *kind)
 		return 0;
 	case KIND_BOUND:
 	case KIND_FIXED:
+	case KIND_SET:
 		if (parse_number(argument, nr_cpu_ids - 1, &kind->number) ||
 		    !cpu_possible(kind->number))
 			return -EINVAL;
@@ -326,7 +332,7 @@ static int cmd_add(char *args, struct kind *kind, struct cpumask *scratch)
 
 	if (parse_kind(strsep(&args, " "), kind) ||
 	    parse_number(strsep(&args, " "), COUNT_MAX, &count) || args)
-		return fail(-EINVAL, "use: add unbound|node:N|pref:LIST|prefs:M|bound:CPU|fixed:CPU|pinned COUNT");
+		return fail(-EINVAL, "use: add unbound|node:N|pref:LIST|prefs:M|bound:CPU|fixed:CPU|set:CPU|pinned COUNT");
 	for (index = 0; index < count; index++) {
 		ret = add_one(kind, index, scratch);
 		if (ret) {

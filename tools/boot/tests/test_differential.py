@@ -9,8 +9,18 @@ import pytest
 
 import differential
 import vm
-from differential import CAME_BACK, COMMAND_LINES, NODE, Generator, Result, compare, read
-from facts import FactsError
+from differential import (
+    CAME_BACK,
+    COMMAND_LINES,
+    NODE,
+    RESCUED,
+    Generator,
+    Result,
+    compare,
+    read,
+    tickless_in,
+)
+from facts import CpuSet, FactsError
 
 if TYPE_CHECKING:
     from conftest import Boots
@@ -187,9 +197,18 @@ def test_read_broken(text: str) -> None:
 # What is compared --------------------------------------------------------------------
 
 
-def told(steps: list[str], base: str, ours: str, *, strict: bool = False) -> Result:
+def told(
+    steps: list[str],
+    base: str,
+    ours: str,
+    *,
+    strict: bool = False,
+    before_7_0: bool = False,
+    tickless: CpuSet = frozenset(),
+) -> Result:
     """Compares two stories that begin in the same way."""
-    return compare(steps, story(base), story(ours), strict=strict)
+    looks = story(base), story(ours)
+    return compare(steps, *looks, strict=strict, before_7_0=before_7_0, tickless=tickless)
 
 
 def test_equal() -> None:
@@ -279,6 +298,60 @@ def test_came_back(ours: str) -> None:
 def test_not_back(base: str, ours: str, expected: str) -> None:
     """A thread that has lost its CPUs may not be just anywhere."""
     assert expected in "\n".join(told(STEPS_GIVEN, base, ours).failures)
+
+
+TICKLESS = frozenset({4, 5, 6, 7})
+
+
+def test_tickless() -> None:
+    """The CPUs in nohz_full= are not where a thread may come back to, before 7.0."""
+    assert tickless_in("isolcpus=2 nohz_full=4-5,7") == {4, 5, 7}
+    assert tickless_in("isolcpus=2") == frozenset()
+    ours = given("0-3", "0-3", "5")
+    found = told(STEPS_GIVEN, given(), ours, before_7_0=True, tickless=TICKLESS)
+    assert found.failures == []
+    assert found.explained[CAME_BACK] > 0
+    # The others are no place to come back to.
+    for how in ({"tickless": TICKLESS}, {"before_7_0": True}):
+        assert "kcload-pref/0 is 0-3" in told(STEPS_GIVEN, given(), ours, **how).failures[0]
+
+
+def test_left_by_partition() -> None:
+    """The unpatched kernel leaves a thread where a partition has sent it, before 7.0."""
+    steps = [*STEPS_GIVEN[:3], "write a/cpuset.cpus.partition isolated", "online 5"]
+    text = given().partition("step 4")[0]
+    text += "step 4 0 0-4,6-7 2\nmask init 0-1,3-7\nmask kcload-pref/0 {}\nstep 5 0 0-7 -\n"
+
+    def found(left: str, *, before_7_0: bool = True) -> Result:
+        base = text.format(left)
+        return told(steps, base, f"{base}mask kcload-pref/0 5\n", before_7_0=before_7_0)
+
+    assert found("0-1,3-7").failures == []
+    assert found("0-1,3-7").explained[CAME_BACK] > 0
+    # No partition has left these, and there is no such thing later.
+    assert found("0-3,5-7").failures
+    assert found("0-1,3-7", before_7_0=False).failures
+
+
+@pytest.mark.parametrize(
+    ("mask", "how", "rescued"),
+    [
+        ("0-5", {"before_7_0": True}, True),
+        ("0-5", {"before_7_0": True, "strict": True}, True),
+        ("0-4", {"before_7_0": True}, False),
+        ("0-3", {"before_7_0": True, "tickless": frozenset({4, 5})}, True),
+        ("0-5", {}, False),
+    ],
+)
+def test_rescued(mask: str, how: dict[str, bool], rescued: bool) -> None:
+    """A rescuer has the CPUs of unbound workqueues once it has helped, before 7.0."""
+    text = "step 1 0 0-7 6-7\nthread kworker/R-x bound\nmask kworker/R-x {}\n"
+    found = told(["mkdir a"], text.format("0-7"), text.format(mask), **how)
+    assert (found.failures == []) == rescued
+    assert found.explained[RESCUED] == rescued
+    # No other bound thread has anything like it.
+    text = text.replace("kworker/R-x", "ksoftirqd/x")
+    assert told(["mkdir a"], text.format("0-7"), text.format(mask), **how).failures
 
 
 def test_forgiven_no_longer() -> None:

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 import facts as facts_module
+import moves
 from facts import PF_KTHREAD, PF_NO_SETAFFINITY, Facts, parse_cpus
-from moves import Rules, interrupts, processes, surprises
+from moves import Rules, allowed_masks, interrupts, processes, runs_outside, surprises
 from sequences import Sequence
 
 SEQUENCE = Sequence(
@@ -225,8 +226,9 @@ def test_not_confined() -> None:
     assert masks(ABSENT, facts) == []
 
 
-def test_placed_where_nothing_confines() -> None:
+def test_placed_where_nothing_confines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the option a thread may be placed outside of its node, for a while."""
+    monkeypatch.setattr(moves, "BEFORE_7_0", False)
     facts = told(
         ("allowed list=2-3 pids=2,5", "allowed list=0-7 pids=2\nallowed list=4-7 pids=5"),
         (
@@ -246,6 +248,62 @@ def test_placed_where_nothing_confines() -> None:
     without = deepcopy(facts)
     facts.steps[2].threads[5] = facts.steps[1].threads[5]
     assert any("kswapd1 may run on 1, not 4-7" in text for text in masks(ABSENT, facts, without))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        # What a partition has taken, and what a thread without a preference gets back.
+        ("allowed list=0-5 pids=5", "allowed list=4-7 pids=5", "kswapd1 may run on 4-7, not 0-5"),
+        ("allowed list=0-5 pids=2\nallowed list=4-7", "allowed list=0-7 pids=2\nallowed list=4-7",
+         "kthreadd may run on 0-7, not 0-5"),
+        # It is back on its node when a CPU has come, but not before.
+        ("allowed list=4-7 pids=5\nepoch", "allowed list=0-7 pids=5\nepoch",
+         "kswapd1 may run on 0-7, not 4-7"),
+        ("ran cpus=4 threads=2,5", "ran cpus=6 threads=5", "ran on 6, outside 0-5: kswapd1"),
+        ("ran cpus=6 threads=5", "ran cpus=6 threads=2", "ran on 6, outside 0-5: kthreadd"),
+    ],
+)  # fmt: skip
+def test_partition_before_7_0(
+    old: str, new: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the option, a partition counts until a CPU comes, for who has a preference."""
+    changes = (
+        ("allowed list=2-3 pids=2,5", "allowed list=0-7 pids=2\nallowed list=4-7 pids=5"),
+        (
+            "step number=2 name=offline arg=3 status=0 online=0-1,4-7 isolated= present=0-7\n"
+            "allowed list=0-7 pids=2\nallowed list=0-7 pids=5\n",
+            "step number=2 name=write arg=@a:isolated status=0 online=0-1,3-7 isolated=6-7 "
+            "present=0-7\nallowed list=0-5 pids=2\nallowed list=0-5 pids=5\n",
+        ),
+        ("online=0-2,4-7 isolated= present=0-7", "online=0-7 isolated=6-7 present=0-7"),
+        (
+            "allowed list=2-3 pids=2\nallowed list=2-3 pids=5",
+            "allowed list=0-5 pids=2\nallowed list=4-7 pids=5",
+        ),
+        *(
+            (f"epoch kind={kind} step={at} online=0-{end},4-7 isolated=",
+             f"epoch kind={kind} step={at} online=0-7 isolated=6-7")
+            for kind in ("moving", "quiet")
+            for at, end in ((2, 1), (3, 2))
+        ),
+        ("ran cpus=2 threads=2,5\nsampled", "ran cpus=6 threads=5\nsampled"),
+    )  # fmt: skip
+    other = told(*changes)
+    for step in other.steps:
+        step.threads.clear()
+
+    def found(facts: Facts) -> list[str]:
+        rules = Rules(ABSENT, facts.steps[0])
+        rules.follow(facts)
+        return [*allowed_masks(rules, facts, other), *runs_outside(rules, facts)]
+
+    monkeypatch.setattr(moves, "BEFORE_7_0", True)
+    assert found(told(*changes)) == []
+    assert any(message in text for text in found(told(*changes, (old, new))))
+    # That is not so from then on.
+    monkeypatch.setattr(moves, "BEFORE_7_0", False)
+    assert any("kswapd1 may run on 4-7, not" in text for text in found(told(*changes)))
 
 
 def test_isolated() -> None:

@@ -356,6 +356,8 @@ def test_fake_nodes(boot: Boot, boots: Boots) -> None:
 
 # The CPU that its work was queued on has gone; where it is now, it stays.
 PINNED_WORK = (
+    # Where it was set before it ran is nothing that mainline keeps to, from 7.0 on.
+    Row(f"write={KCLOAD}:add~set:3~1", 0, {"kcload-set/0": "3" if BEFORE_7_0 else "0-7"}),
     Row("write=/proc/kcwork:pin~5"),
     _switch(5, 0),
     CREATE,
@@ -366,7 +368,13 @@ PINNED_WORK = (
     Row(f"{WITHIN}write=/proc/kcwork:run~percpu~24"),
     _switch(7, 0),
     _switch(7, 1),
-    Row(f"{WITHIN}kcpus=all", workqueues="0-7"),
+    # Nor on both of these, when the confinement ends.
+    Row(f"{WITHIN}write={WORKQUEUES}:08", workqueues="2"),
+    Row(f"{WITHIN}kcpus=all", workqueues="3"),
+    Row(f"{WITHIN}kcpus=1", workqueues="1"),
+    Row(f"{WITHIN}write={WORKQUEUES}:10", workqueues="1"),
+    Row(f"{WITHIN}kcpus=all", workqueues="4"),
+    Row(f"{WITHIN}write={WORKQUEUES}:ff", workqueues="0-7"),
     Row(f"{WITHIN}write=/proc/kcwork:unpin"),
     _switch(5, 1),
 )
@@ -421,6 +429,39 @@ def test_partition_with_all_that_there_is(boot: Boot, boots: Boots) -> None:
     check(boots.facts(boot), TAKEN)
 
 
+# What user space has asked for, and partitions that are not isolated: the mask does not depend on
+# which of them was first, nor on whether something else has changed meanwhile.
+PLACED_AND_TAKEN = (
+    Row("affinity=khungtaskd:4", 0, {"khungtaskd": "4"}),
+    Row("mkdir=@a"),
+    Row("write=@a/cpuset.cpus:4"),
+    Row("write=@a/cpuset.cpus.partition:root", 0, {"khungtaskd": "4"}),
+    Row("kcpus=0-4", 0, {"khungtaskd": "4"}),
+    Row("affinity=khungtaskd:3-4", 0, {"khungtaskd": "3"}),
+    Row("kcpus=0-5", 0, {"khungtaskd": "3"}),
+    Row("offline=3", 0, {"khungtaskd": "3-4"}),
+    Row("online=3", 0, {"khungtaskd": "3"}),
+    Row("write=@a/cpuset.cpus.partition:member", 0, {"khungtaskd": "3-4"}),
+    Row("write=@a/cpuset.cpus.partition:root", 0, {"khungtaskd": "3"}),
+    Row("write=@a/cpuset.cpus.partition:member", 0, {"khungtaskd": "3-4"}),
+    Row("rmdir=@a"),
+    # A cpuset that has no CPUs of its own has those that are online: the top one has others.
+    Row("mkdir=@b"),
+    Row("cpuset=oom_reaper:b", 0, {"oom_reaper": "0-5"}),
+    Row("offline=5", 0, {"oom_reaper": "0-4"}),
+    Row("cpuset=oom_reaper:@", 0, {"oom_reaper": "0-5"}),
+    Row("online=5", 0, {"oom_reaper": "0-5"}),
+    Row("rmdir=@b"),
+)
+PLACED_AND_TAKEN_BOOT = _boot("kthread_cpus=kthread,0-5", *PLACED_AND_TAKEN)
+
+
+@pytest.mark.parametrize("boot", [PLACED_AND_TAKEN_BOOT], ids=["placed-and-taken"])
+def test_masks_do_not_depend_on_what_was_first(boot: Boot, boots: Boots) -> None:
+    """Partitions come and go, threads are placed and moved to other cpusets."""
+    check(boots.facts(boot), PLACED_AND_TAKEN)
+
+
 def test_command_lines_fit() -> None:
     """No step is cut off the end of a command line."""
     for boot in (
@@ -432,6 +473,7 @@ def test_command_lines_fit() -> None:
         PINNED_WORK_BOOT,
         LOST_BOOT,
         TAKEN_BOOT,
+        PLACED_AND_TAKEN_BOOT,
     ):
         line = Guest(Path(), Path(), boot.append).command_line(boot.machine.arch)
         assert len(line) <= LONGEST_COMMAND_LINE, boot.name

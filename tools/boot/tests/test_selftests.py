@@ -12,7 +12,7 @@ import pytest
 
 from facts import Facts, new_complaints
 from scenarios import Boot
-from vm import UNPATCHED, Machine
+from vm import BEFORE_7_0, UNPATCHED, Machine
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
@@ -72,6 +72,7 @@ WORKS = [
     for name, config, words, actions, machine, skipped in (
         ("ignored", "on", "kthread_cpus=wq,x", (KILLED,), SMALL, 1),
         ("absent-and-isolated", "on", "isolcpus=6-7", (), MACHINE, 1),
+        ("tickless", "on", "nohz_full=4-7", (), MACHINE, 1),
         ("confined", "on", "isolcpus=6-7 nohz_full=6-7 kthread-cpus=5-6", (), MACHINE, 1),
         ("kthread", "on", "kthread_cpus=kthread,2-3", (TRACER,), SMALL, 3),
         ("wq-and-umh", "on", "kthread_cpus=umh,wq,2-3", (), SMALL, 2),
@@ -131,11 +132,15 @@ def changed(facts: Facts) -> list[str]:
         if before != (now := getattr(last, name)):
             found.append(f"{name}: {before} became {now}")
     allowed = {thread.pid: thread.allowed for thread in first.threads}
+    # Before 7.0, a rescuer that has helped is back there only when it has to help again.
+    helped = [first.possible, first.workqueues] if BEFORE_7_0 else []
     # The thread of an interrupt is where that fires, which any hotplug may change.
     found += [
         f"{thread.name}: {allowed[thread.pid]} became {thread.allowed}"
         for thread in last.threads
-        if allowed.get(thread.pid, thread.allowed) != thread.allowed and thread.irq is None
+        if allowed.get(thread.pid, thread.allowed) != thread.allowed
+        and thread.irq is None
+        and not (thread.rescuer and {thread.allowed, allowed[thread.pid]} <= set(helped))
     ]
     return found + facts.outputs.get(CONTROLLERS, [])
 

@@ -21,6 +21,7 @@ from sequences import (
     SEQUENCES,
     STILL,
     UNDONE,
+    UNDONE_PARTITION,
     Sequence,
 )
 from vm import Guest
@@ -70,6 +71,17 @@ def test_undone(sequence: Sequence, boots: Boots) -> None:
     assert before == after == placed(mainline.steps[-1])
     assert before["ksmd"] == [{2, 3, 4, 5}]
     assert (confined["ksmd"], confined["oom_reaper"]) == ([{2}], [{2}])
+
+
+@pytest.mark.parametrize("sequence", [UNDONE_PARTITION], ids=["undone-partition"])
+def test_undone_partition(sequence: Sequence, boots: Boots) -> None:
+    """What a partition has isolated before is left alone after a list was taken back."""
+    ours, mainline = boots.facts(sequence.boot), boots.facts(sequence.reference)
+    before, confined, after = ours.steps[-3:]
+    assert placed(before) == placed(after) == placed(mainline.steps[-1])
+    assert {cpu for thread in confined.managed for cpu in thread.allowed} == {0, 1, 2}
+    assert after.isolated == {6, 7}
+    assert [thread for thread in after.managed if thread.allowed & after.isolated] == []
 
 
 PLACED = {"kthreadd", "ksmd", "khungtaskd", "oom_reaper", "kcload-unbound", "kcload-node"}

@@ -54,7 +54,8 @@ void kthread_cpus_lacking(const char *value, const struct cpumask *cpus,
  * @group: number of the preference: 0 if it is not registered, 1 if it has none,
  *	then those of the nodes, that of the CPUs for kernel noise, and those that
  *	are masks
- * @watch: number of a CPU that it depends on, plus 1, or 0
+ * @watch: number of a CPU that it depends on, plus 1, or one more than the last of
+ *	these if it is displaced, or 0
  * @is_fallen: the scheduler's fallback has set its mask while it was not confined
  *
  * @node, @group and @watch are protected by kthread_affinity_lock, but whether
@@ -79,7 +80,7 @@ struct kthread_affinity {
  * @KTHREAD_AFFINITY_ONLINE: a CPU has come online
  * @KTHREAD_AFFINITY_OFFLINE: a CPU is about to go offline
  * @KTHREAD_AFFINITY_FALLBACK: it may run on no CPU that is there
- * @KTHREAD_AFFINITY_HOUSEKEEPING: the housekeeping CPUs have changed
+ * @KTHREAD_AFFINITY_HOUSEKEEPING: partitions have changed, or the housekeeping CPUs
  * @KTHREAD_AFFINITY_CONFINED: %cpu_kthread_mask has changed
  */
 enum kthread_affinity_reason {
@@ -99,7 +100,7 @@ enum kthread_affinity_reason {
  * struct kthread_affinity_wishes - what others keep about where a kthread runs
  * @cpuset: the CPUs of its cpuset, NULL for the top one
  * @excluded: the CPUs that partitions have taken from the top cpuset, or NULL
- * @user: its user_cpus_ptr
+ * @user: its user_cpus_ptr, or what that is about to be
  * @is_forgotten: whether the fallback would have cleared that in mainline
  */
 struct kthread_affinity_wishes {
@@ -129,9 +130,7 @@ int kthread_registry_evaluate(struct kthread_affinity *affinity,
 
 /* What these call, kernel/kthread_cpus/affinity.c: */
 extern raw_spinlock_t kthread_affinity_lock;
-bool kthread_affinity_read_masks(struct cpumask *confined,
-				 struct cpumask *housekeeping,
-				 struct cpumask *possible);
+bool kthread_affinity_read_masks(struct cpumask *confined, struct cpumask *housekeeping);
 bool kthread_affinity_cpu_on_node(unsigned int cpu, int node);
 
 /* kernel/kthread.c: */
@@ -159,11 +158,13 @@ static inline void kthread_affinity_prefer_noise(struct task_struct *p,
 
 void kthread_affinity_register(struct task_struct *p, int node);
 void kthread_affinity_unregister(struct task_struct *p);
-void kthread_affinity_start(void);
+void kthread_affinity_start(bool moved);
 int kthread_affinity_evaluate(struct task_struct *p,
 			      enum kthread_affinity_reason reason,
-			      const struct cpumask *asked, struct cpumask *result);
+			      const struct cpumask *asked,
+			      const struct cpumask *user, struct cpumask *result);
 bool kthread_affinity_is_managed(struct task_struct *p);
+void kthread_affinity_update(struct task_struct *p);
 void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int cpu);
 
 extern unsigned int kthread_cpus_classes;
@@ -214,6 +215,7 @@ static inline bool kthread_cpus_no_timers(int cpu)
 
 static inline void kthread_cpus_init(void) { }
 static inline void kthread_affinity_unregister(struct task_struct *p) { }
+static inline void kthread_affinity_update(struct task_struct *p) { }
 
 static inline void kthread_affinity_prefer_noise(struct task_struct *p,
 						 const struct cpumask *mask) { }

@@ -92,8 +92,8 @@ static void irq_move_confined(struct irq_desc *desc)
 	if (cpumask_subset(mask, confined) && cpumask_intersects(mask, cpu_online_mask))
 		return;
 
-	/* What the driver has asked for may have been given up. */
-	wanted = desc->affinity_hint ?: mask;
+	/* What the driver has asked for may have been given up. A mere hint asks for nothing. */
+	wanted = chosen && desc->affinity_hint ? desc->affinity_hint : mask;
 	irq_set_affinity_locked(data, irq_confine(desc, wanted), false);
 	if (!chosen)
 		irqd_clear(data, IRQD_AFFINITY_SET);

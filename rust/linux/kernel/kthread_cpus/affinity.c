@@ -38,11 +38,8 @@ static DEFINE_MUTEX(kthread_affinity_mutex);
  * Sets what the registry has to know of the masks that say where kthreads may run.
  * Returns whether kthread_cpus= confines managed kthreads. Any context.
  */
-bool kthread_affinity_read_masks(struct cpumask *confined,
-				 struct cpumask *housekeeping,
-				 struct cpumask *possible)
+bool kthread_affinity_read_masks(struct cpumask *confined, struct cpumask *housekeeping)
 {
-	cpumask_copy(possible, cpu_possible_mask);
 	guard(rcu)();
 	cpumask_copy(confined, kthread_cpus_mask(KTHREAD_CPUS_KTHREAD));
 	cpumask_copy(housekeeping, housekeeping_cpumask(HK_TYPE_KTHREAD));
@@ -73,14 +70,16 @@ bool kthread_affinity_is_managed(struct task_struct *p)
 
 /*
  * Decides what the mask of a task is to be, if @asked is asked for, or for another
- * @reason. As kthread_registry_evaluate(), but also for tasks that it does not know.
+ * @reason, where @user is what user_cpus_ptr is or will be. Otherwise it is as
+ * kthread_registry_evaluate(), but also for tasks that it does not know.
  */
 int kthread_affinity_evaluate(struct task_struct *p,
 			      enum kthread_affinity_reason reason,
-			      const struct cpumask *asked, struct cpumask *result)
+			      const struct cpumask *asked,
+			      const struct cpumask *user, struct cpumask *result)
 {
 	struct kthread_affinity *affinity = kthread_affinity_of(p);
-	struct kthread_affinity_wishes wishes = { .user = p->user_cpus_ptr };
+	struct kthread_affinity_wishes wishes = { .user = user };
 	int ret;
 
 	if (!kthread_affinity_is_managed(p))
@@ -114,7 +113,9 @@ void kthread_affinity_register(struct task_struct *p, int node)
 	affinity->task = p;
 	/* It has its parent's user_cpus_ptr, and what has become of that. */
 	affinity->is_fallen = parent && READ_ONCE(parent->is_fallen);
-	if (kthread_registry_add(affinity, node))
+	/* Where its parent was when it was copied may not be where that belongs now. */
+	if (kthread_registry_add(affinity, node) ||
+	    !cpumask_equal(&p->cpus_mask, &current->cpus_mask))
 		kthread_reset_cpus_allowed(p, KTHREAD_AFFINITY_CREATED, false);
 }
 
@@ -132,14 +133,14 @@ void kthread_affinity_unregister(struct task_struct *p)
  * Called by a kthread that was woken for the first time. Without kthread_cpus= it begins
  * where kthreadd is, and moves to its node now, whatever was set meanwhile, unless it
  * has got a preferred mask. Without a node it moves only if there are CPUs to keep away
- * from: otherwise it is where it belongs.
+ * from, or if it was @moved away from where kthreadd is: that is where it belongs.
  */
-void kthread_affinity_start(void)
+void kthread_affinity_start(bool moved)
 {
 	const unsigned int group = READ_ONCE(kthread_affinity_of(current)->group);
 
 	if (current->flags & PF_NO_SETAFFINITY || group > 1 + nr_node_ids ||
-	    (group == 1 && !housekeeping_enabled(HK_TYPE_KTHREAD)) ||
+	    (group == 1 && !moved && !housekeeping_enabled(HK_TYPE_KTHREAD)) ||
 	    kthread_cpus_confines(KTHREAD_CPUS_KTHREAD))
 		return;
 	kthread_reset_cpus_allowed(current, KTHREAD_AFFINITY_CREATED, true);
@@ -203,6 +204,17 @@ static void kthread_affinity_move(struct task_struct *p,
 			break;
 		schedule_timeout_uninterruptible(1);
 	}
+}
+
+/*
+ * Partitions have taken CPUs from the top cpuset, which a task is in, or given some
+ * back: user space's choice counts without those that are taken. May sleep.
+ */
+void kthread_affinity_update(struct task_struct *p)
+{
+	if (kthread_cpus_confines(KTHREAD_CPUS_KTHREAD) && READ_ONCE(p->user_cpus_ptr) &&
+	    kthread_affinity_is_managed(p))
+		kthread_affinity_move(p, KTHREAD_AFFINITY_HOUSEKEEPING);
 }
 
 /*

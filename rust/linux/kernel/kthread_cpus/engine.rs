@@ -14,7 +14,8 @@
 //!
 //! Whoever changes what the registry has read does so before the call that tells the registry, and
 //! before that lets go of the lock, a new generation has begun. A thread that is evaluated or
-//! registered before is due; one that is evaluated or registered later finds what is new.
+//! registered before is due; one that is evaluated later finds what is new, and so does one that is
+//! registered later, as it is evaluated if it has another mask than its parent, or might have.
 //!
 //! C header: [`include/linux/kthread_cpus.h`](srctree/include/linux/kthread_cpus.h)
 
@@ -261,7 +262,7 @@ pub unsafe extern "C" fn kthread_registry_init(nodes: c_uint) -> c_int {
 /// Registers a new kthread, with the preference for the CPUs of `node` unless that is
 /// `NUMA_NO_NODE`. Any context.
 ///
-/// Returns whether kthreads are confined. Then the kthread has to be evaluated.
+/// Returns whether the kthread has to be evaluated before it runs.
 ///
 /// # Safety
 ///
@@ -275,11 +276,7 @@ pub unsafe extern "C" fn kthread_registry_add(
     // SAFETY: The caller promises that it is valid for as long as it is registered.
     let member = unsafe { Member::new(affinity) };
 
-    locked(|registry, _| {
-        registry.register(member, usize::try_from(node).ok());
-        registry.masks().is_confined
-    })
-    .unwrap_or(false)
+    locked(|registry, _| registry.register(member, usize::try_from(node).ok())).unwrap_or(false)
 }
 
 /// Unregisters a kthread, if it is registered: it exits or is bound. Any context.
@@ -367,7 +364,7 @@ pub unsafe extern "C" fn kthread_registry_prefer_noise(
 /// Always safe to call: it is not safe only as C functions are not.
 #[export]
 pub unsafe extern "C" fn kthread_registry_has_cpu(cpu: c_uint) -> bool {
-    locked(|registry, _| registry.is_usable(cpu as usize)).unwrap_or(false)
+    locked(|registry, _| registry.masks().usable.has(cpu as usize)).unwrap_or(false)
 }
 
 /// Begins a generation after `reason`: the CPU `cpu` has come online, or is about to go offline, or
@@ -393,12 +390,12 @@ pub unsafe extern "C" fn kthread_registry_change(
             registry.cpu_down(cpu as usize);
         }
         _ => registry.change(|masks| {
+            masks.possible.assign(possible());
             // SAFETY: All masks of the registry are as long as a `struct cpumask`, and distinct.
             masks.is_confined = unsafe {
                 bindings::kthread_affinity_read_masks(
                     masks.confined.as_mut_ptr().cast(),
                     masks.housekeeping.as_mut_ptr().cast(),
-                    masks.possible.as_mut_ptr().cast(),
                 )
             };
         }),
@@ -494,7 +491,8 @@ pub unsafe extern "C" fn kthread_registry_evaluate(
     };
     let outcome = locked(|registry, [asked_copy, cpuset_copy, excluded_copy]| {
         // SAFETY: The caller promises that the masks are valid or NULL, and copies are as long. Of
-        // a task whose pi_lock is held, user_cpus_ptr stays, and what it points to never changes.
+        // a task whose pi_lock is held, user_cpus_ptr stays, and what it points to never changes;
+        // nor does what the caller is about to set it to.
         let (asked, wishes) = unsafe {
             (
                 copied(asked_copy, asked).unwrap_or_default(),

@@ -39,23 +39,11 @@ use policy::{
 
 const __LOG_PREFIX: &[u8] = b"kthread_cpus\0";
 
-// The C side tests for the classes by the bits of its enum.
-const _: () = {
-    assert!(Classes::KTHREAD.bits() == bindings::kthread_cpus_class_KTHREAD_CPUS_KTHREAD);
-    assert!(Classes::WQ.bits() == bindings::kthread_cpus_class_KTHREAD_CPUS_WQ);
-    assert!(Classes::UMH.bits() == bindings::kthread_cpus_class_KTHREAD_CPUS_UMH);
-    assert!(Classes::INIT.bits() == bindings::kthread_cpus_class_KTHREAD_CPUS_INIT);
-    assert!(Classes::IRQ.bits() == bindings::kthread_cpus_class_KTHREAD_CPUS_IRQ);
-    assert!(Classes::TIMER.bits() == bindings::kthread_cpus_class_KTHREAD_CPUS_TIMER);
-};
-
 /// Computes where a thread of the kernel may run.
 ///
-/// Sets `allowed` to the first of these that has a CPU in `online`, and to the last if none has:
-/// `preferred` & `confined` & `housekeeping`; `confined` & `housekeeping`; `housekeeping`; the
-/// possible CPUs. With `preferred` NULL, the first is left out.
+/// Sets `allowed` as [`policy::effective()`] does. With `preferred` NULL there is no preference.
 ///
-/// Any context. Masks may change meanwhile, one CPU at a time, if that is followed by another call.
+/// Any context.
 ///
 /// # Safety
 ///
@@ -165,18 +153,6 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// The words of the static mask `mask`, which has a bit for every CPU that the kernel is built for.
-///
-/// # Safety
-///
-/// `mask` must be valid for writing, and nobody else may access it while the result is used.
-unsafe fn all_words<'a>(mask: *mut bindings::cpumask) -> &'a mut [usize] {
-    let length = size_of::<bindings::cpumask>() / size_of::<usize>();
-
-    // SAFETY: The caller promises that it is valid and ours alone, and a whole one is that long.
-    unsafe { core::slice::from_raw_parts_mut(mask.cast(), length) }
-}
-
 /// Decides what becomes of the boot option, and says it in the log.
 ///
 /// `value` is what followed `kthread_cpus=` where that was last on the command line, and `times` is
@@ -206,8 +182,13 @@ pub unsafe extern "C" fn kthread_cpus_obey(
 ) -> c_uint {
     // SAFETY: The caller promises that it is a valid C string.
     let value = unsafe { CStr::from_char_ptr(value) }.to_bytes();
-    // SAFETY: The caller promises that both are whole, valid for writing, and ours alone.
-    let (confined, scratch) = unsafe { (all_words(confined), all_words(scratch)) };
+    let words_of_whole = |mask: *mut bindings::cpumask| {
+        let length = size_of::<bindings::cpumask>() / size_of::<usize>();
+
+        // SAFETY: The caller promises that both are whole, valid for writing, and ours alone.
+        unsafe { core::slice::from_raw_parts_mut(mask.cast::<usize>(), length) }
+    };
+    let (confined, scratch) = (words_of_whole(confined), words_of_whole(scratch));
     // SAFETY: The caller promises that it is valid for reading.
     let (housekeeping, possible) = (unsafe { words(housekeeping) }, possible());
     let nr_cpu_ids = kernel::cpu::nr_cpu_ids();

@@ -400,10 +400,11 @@ impl<'a> Machine<'a> {
 
     /// User space asks for `mask`. Returns whether it gets any of that.
     fn user(&mut self, fake: &'a Fake<'a>, mask: usize) -> bool {
+        let before = fake.user.replace(Some(mask));
         let done = self.put(fake, Request::User(&[mask]));
 
-        if done {
-            fake.user.set(Some(mask));
+        if !done {
+            fake.user.set(before);
         }
         done
     }

@@ -2,7 +2,10 @@
 
 //! The boot option `kthread_cpus=[flag,...]<cpu-list>`: its grammar, and what becomes of its list.
 
-use kernel::fmt;
+use kernel::{
+    bindings,
+    fmt, //
+};
 
 use super::{
     cpulist,
@@ -17,17 +20,17 @@ pub struct Classes(u32);
 
 impl Classes {
     /// Managed kthreads.
-    pub const KTHREAD: Self = Self(1 << 0);
+    pub const KTHREAD: Self = Self(bindings::kthread_cpus_class_KTHREAD_CPUS_KTHREAD);
     /// Unbound and ordered workqueues, and rescuers.
-    pub const WQ: Self = Self(1 << 1);
+    pub const WQ: Self = Self(bindings::kthread_cpus_class_KTHREAD_CPUS_WQ);
     /// Usermode helpers.
-    pub const UMH: Self = Self(1 << 2);
+    pub const UMH: Self = Self(bindings::kthread_cpus_class_KTHREAD_CPUS_UMH);
     /// PID 1.
-    pub const INIT: Self = Self(1 << 3);
+    pub const INIT: Self = Self(bindings::kthread_cpus_class_KTHREAD_CPUS_INIT);
     /// Interrupts that nobody has placed.
-    pub const IRQ: Self = Self(1 << 4);
+    pub const IRQ: Self = Self(bindings::kthread_cpus_class_KTHREAD_CPUS_IRQ);
     /// Timers that are handled for other CPUs.
-    pub const TIMER: Self = Self(1 << 5);
+    pub const TIMER: Self = Self(bindings::kthread_cpus_class_KTHREAD_CPUS_TIMER);
 
     /// Every class, with its flag.
     pub const FLAGS: &'static [(&'static str, Self)] = &[
@@ -165,36 +168,25 @@ pub fn judge(
 /// are many ranges: a line of the log ends after about 1,000 bytes.
 pub struct Shown<'a>(pub &'a [usize]);
 
-impl Shown<'_> {
-    const RANGES: usize = 16;
-
-    /// The first CPU from `from` on that is in the mask, or that is not.
-    fn find(&self, from: usize, is_in: bool) -> Option<usize> {
-        (from..self.0.len() * usize::BITS as usize).find(|cpu| self.0.has(*cpu) == is_in)
-    }
-}
-
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut from, mut comma) = (0, "");
+        const RANGES: usize = 16;
+        let cpus = self.0.len() * usize::BITS as usize;
+        let (mut from, mut ranges) = (0, 0);
 
-        for _ in 0..Self::RANGES {
-            let Some(first) = self.find(from, true) else {
-                return Ok(());
-            };
+        while let Some(first) = (from..cpus).find(|cpu| self.0.has(*cpu)) {
+            let comma = if ranges == 0 { "" } else { "," };
 
-            from = self
-                .find(first, false)
-                .unwrap_or(self.0.len() * usize::BITS as usize);
+            if ranges == RANGES {
+                return f.write_str(",...");
+            }
+            from = (first..cpus).find(|cpu| !self.0.has(*cpu)).unwrap_or(cpus);
             match from - first {
                 1 => write!(f, "{comma}{first}")?,
                 _ => write!(f, "{comma}{first}-{}", from - 1)?,
             }
-            comma = ",";
+            ranges += 1;
         }
-        match self.find(from, true) {
-            Some(_) => f.write_str(",..."),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }

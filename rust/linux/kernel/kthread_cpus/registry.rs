@@ -36,7 +36,8 @@ pub trait Thread: Copy {
     /// What [`Thread::set_watch()`] set last; 0 at first.
     fn watch(self) -> u32;
 
-    /// Remembers the CPU that the thread depends on, plus 1, or 0 if there is none.
+    /// Remembers the CPU that the thread depends on, plus 1, or one more than the last of these if it
+    /// is displaced, or 0.
     fn set_watch(self, watch: u32);
 }
 
@@ -99,9 +100,9 @@ pub struct Wishes<'a> {
     /// The CPUs of its cpuset, unless that is the top one.
     pub cpuset: Option<&'a [usize]>,
     /// The CPUs that partitions have taken from the top cpuset, if it is in that: user space gets
-    /// none of them.
+    /// them only if it has asked for no others.
     pub excluded: Option<&'a [usize]>,
-    /// What user space has asked for, if it has: `user_cpus_ptr`.
+    /// What user space has asked for, or is just asking for, if it has: `user_cpus_ptr`.
     pub user: Option<&'a [usize]>,
     /// Whether mainline had forgotten that, when the scheduler's fallback set the mask.
     pub is_forgotten: bool,
@@ -118,43 +119,34 @@ pub enum Outcome {
     Refused,
 }
 
-/// The generation of a new [`Registry`], which is after another: see [`Registry::outdate()`].
-const FIRST: u64 = 1;
-
 /// The threads with one preference.
 struct Group<L> {
     /// The CPUs that its threads prefer; none if they prefer none, or the group waits for a mask.
     preferred: KVec<usize>,
     /// Where its threads may run, as of `generation`.
     allowed: KVec<usize>,
-    /// The [`Registry::generation`] for which it was refreshed last.
+    /// The [`Registry::generation`] for which it was refreshed last, or 0 if it must be.
     generation: u64,
     /// Its threads that are where they may run, or are just being put there.
     settled: L,
-    /// Its threads that are displaced.
-    displaced: L,
-    /// Its threads that have to be evaluated.
-    due: L,
-    /// How many of its threads are narrowed. They are in [`Registry::watches`].
-    narrowed: u32,
-    /// In a group that waits for a mask, the number of the next such group, or 0.
-    vacant: u32,
+    /// How many threads it has.
+    members: u32,
+    /// How many of them are displaced or narrowed.
+    waiting: u32,
 }
 
 impl<L: List> Group<L> {
-    /// As of the first generation, with masks of `words` words. May sleep.
+    /// With masks of `words` words. May sleep.
     fn new(words: usize) -> Result<Self, AllocError> {
         let [preferred, allowed] = no_cpus(words)?;
 
         Ok(Self {
             preferred,
             allowed,
-            generation: FIRST,
+            generation: 0,
             settled: L::EMPTY,
-            displaced: L::EMPTY,
-            due: L::EMPTY,
-            narrowed: 0,
-            vacant: 0,
+            members: 0,
+            waiting: 0,
         })
     }
 }
@@ -209,16 +201,10 @@ fn grow<T>(table: &mut KVVec<T>, larger: &mut KVVec<T>) {
 pub fn no_cpus<const N: usize>(words: usize) -> Result<[KVec<usize>; N], AllocError> {
     let mut masks = [const { KVec::new() }; N];
 
-    allocate(&mut masks, words)?;
-    Ok(masks)
-}
-
-/// What [`no_cpus()`] does, so that it is not compiled for each number of masks.
-fn allocate(masks: &mut [KVec<usize>], words: usize) -> Result<(), AllocError> {
-    for mask in masks {
+    for mask in &mut masks {
         *mask = KVec::from_elem(0, words, GFP_KERNEL)?;
     }
-    Ok(())
+    Ok(masks)
 }
 
 /// The masks of the system.
@@ -250,21 +236,19 @@ impl Masks {
         better: &mut [usize],
     ) {
         let housekeeping = &*self.housekeeping;
-        let cpus = match self.is_confined {
-            true => Cpus {
-                confined: &self.confined,
-                housekeeping,
-                online: usable,
-                possible: &self.possible,
-            },
-            false => Cpus {
-                confined: housekeeping,
-                housekeeping,
-                online: if is_node { usable } else { housekeeping },
-                possible: housekeeping,
-            },
+        let mut cpus = Cpus {
+            confined: &self.confined,
+            housekeeping,
+            online: usable,
+            possible: &self.possible,
         };
 
+        if !self.is_confined {
+            (cpus.confined, cpus.possible) = (housekeeping, housekeeping);
+            if !is_node {
+                cpus.online = housekeeping;
+            }
+        }
         policy::effective_until(allowed, preferred, &cpus, better);
     }
 }
@@ -295,29 +279,27 @@ impl Masks {
 /// evaluated when that goes: it is not looked at when another CPU does.
 pub struct Registry<L: List> {
     groups: KVVec<Group<L>>,
-    /// Where the groups with a mask are, in the order of their masks.
+    /// Where the groups with a mask are, in the order of their masks, and behind them those that
+    /// wait for one.
     order: KVVec<u32>,
-    /// The number of the first group that waits for a mask, or 0.
-    vacant: u32,
+    /// How many of them have a mask.
+    masked: usize,
     nodes: usize,
     masks: Masks,
     /// Whether threads are confined, or are just about to be put back as they are not any more.
     noise_counts: bool,
-    /// Where threads may run that no preference has a say for.
-    common: KVec<usize>,
     /// It is never so large that it wraps.
     generation: u64,
-    /// The generation that everyone was, that all displaced threads were, and that all narrowed
-    /// threads were last evaluated in.
+    /// The generations that everyone, and that all who are displaced or narrowed were last evaluated
+    /// in.
     everyone: u64,
     recalled: u64,
-    rechecked: u64,
-    /// How many groups are stale, or have threads that are due.
-    unsettled: usize,
-    /// The narrowed threads, by the CPU that they depend on.
+    /// How many groups were not refreshed yet.
+    stale: usize,
+    /// The narrowed threads, by the CPU that they depend on, and at the end the displaced ones.
     watches: KVVec<L>,
-    /// Those of them that have to be evaluated.
-    recheck: L,
+    /// The threads that have to be evaluated.
+    due: L,
     /// Whether a displaced thread may be narrowed as well.
     is_displaced_narrowed: bool,
     /// The CPUs that groups wait for which are not where they would be if all were usable.
@@ -344,37 +326,30 @@ fn meet(a: &[usize], b: &[usize], c: &[usize]) -> bool {
     pairs.zip(c).any(|(word, c)| word & c != 0)
 }
 
-/// Whether `mask` has all CPUs that are in both others.
-fn covers(mask: &[usize], a: &[usize], b: &[usize]) -> bool {
-    let pairs = a.iter().zip(b).map(|(a, b)| a & b);
-
-    pairs.zip(mask).all(|(word, mask)| word & !mask == 0)
-}
-
 impl<L: List> Registry<L> {
     /// A registry without a thread, for masks of `words` words and for the nodes below `nodes`.
     ///
     /// No CPU is in any mask, and no node has a CPU. May sleep.
     pub fn new(nodes: usize, words: usize) -> Result<Self, AllocError> {
-        let cpus = words * usize::BITS as usize;
+        let lists = words * usize::BITS as usize + 1;
         let mut groups = KVVec::with_capacity(nodes + 2, GFP_KERNEL)?;
-        let mut watches = KVVec::with_capacity(cpus, GFP_KERNEL)?;
+        let mut watches = KVVec::with_capacity(lists, GFP_KERNEL)?;
 
         // There is room for all of them.
         for _ in 0..nodes + 2 {
             let _ = groups.push_within_capacity(Group::new(words)?);
         }
-        for _ in 0..cpus {
+        for _ in 0..lists {
             let _ = watches.push_within_capacity(L::EMPTY);
         }
 
-        let [confined, housekeeping, usable, possible, common, better, awaited, scratch @ ..] =
-            no_cpus::<10>(words)?;
+        let [confined, housekeeping, usable, possible, better, awaited, scratch @ ..] =
+            no_cpus::<9>(words)?;
 
         Ok(Self {
             groups,
             order: KVVec::new(),
-            vacant: 0,
+            masked: 0,
             nodes,
             masks: Masks {
                 confined,
@@ -384,14 +359,12 @@ impl<L: List> Registry<L> {
                 is_confined: false,
             },
             noise_counts: false,
-            common,
-            generation: FIRST,
+            generation: 1,
             everyone: 0,
             recalled: 0,
-            rechecked: 0,
-            unsettled: 0,
+            stale: nodes + 2,
             watches,
-            recheck: L::EMPTY,
+            due: L::EMPTY,
             is_displaced_narrowed: false,
             better,
             awaited,
@@ -404,14 +377,9 @@ impl<L: List> Registry<L> {
         &self.masks
     }
 
-    /// Whether the CPU `cpu` may run managed kthreads now.
-    pub fn is_usable(&self, cpu: usize) -> bool {
-        self.masks.usable.has(cpu)
-    }
-
     /// Whether all threads were handed out by [`Registry::next()`] that had to be evaluated.
     pub fn is_settled(&self) -> bool {
-        self.unsettled == 0 && self.recheck.is_empty()
+        self.stale == 0 && self.due.is_empty()
     }
 
     fn index(thread: L::Thread) -> usize {
@@ -428,11 +396,15 @@ impl<L: List> Registry<L> {
     }
 
     /// Registers `thread`, which is not registered, with the preference for the CPUs of `node`, or
-    /// with none.
-    pub fn register(&mut self, thread: L::Thread, node: Option<usize>) {
+    /// with none. Returns whether it has to be evaluated.
+    ///
+    /// It has the mask that its parent had when it was made. As long as threads have been confined
+    /// since the last change, that may be from then.
+    pub fn register(&mut self, thread: L::Thread, node: Option<usize>) -> bool {
         let node = node.filter(|node| *node < self.nodes);
 
         self.join(thread, node.map_or(0, |node| 1 + node));
+        self.noise_counts
     }
 
     /// Forgets `thread`, if it is registered. What it may run on stays as it is.
@@ -493,7 +465,7 @@ impl<L: List> Registry<L> {
                 self.outdate(at);
             }
         }
-        self.unlink(thread);
+        self.part(thread);
         self.join(thread, at);
     }
 
@@ -504,9 +476,9 @@ impl<L: List> Registry<L> {
 
         with(&mut self.masks);
         self.noise_counts = was_confined || self.masks.is_confined;
-        self.begin(true);
-        self.everyone = self.generation;
-        self.recheck_all();
+        self.everyone = self.generation + 1;
+        self.begin();
+        self.recall_all();
     }
 
     /// The CPU `cpu` can be used from now on. `is_on` tells whether it belongs to a node. Begins a
@@ -521,7 +493,10 @@ impl<L: List> Registry<L> {
 
         let is_awaited = self.awaited.has(cpu);
         if has_changed || is_awaited || self.better.has(cpu) {
-            self.begin(is_awaited);
+            self.begin();
+            if is_awaited {
+                self.recall();
+            }
         }
     }
 
@@ -533,9 +508,12 @@ impl<L: List> Registry<L> {
             return;
         }
         if self.masks.is_confined {
-            self.begin(self.is_displaced_narrowed);
+            self.begin();
+            if self.is_displaced_narrowed {
+                self.recall();
+            }
             if let Some(watch) = self.watches.get_mut(cpu) {
-                self.recheck.append(watch);
+                self.due.append(watch);
             }
             return;
         }
@@ -547,45 +525,41 @@ impl<L: List> Registry<L> {
         }
     }
 
-    /// Begins a generation, in which all displaced threads are evaluated if `recall`.
-    fn begin(&mut self, recall: bool) {
-        let (masks, scratch) = (&self.masks, &mut self.scratch[0]);
-
-        masks.allowed(scratch, &[], false, &masks.usable, &mut []);
-        let moved = **scratch != *self.common;
-        core::mem::swap(scratch, &mut self.common);
-
+    /// Begins a generation. The group of the threads without a preference is always up to date.
+    fn begin(&mut self) {
         self.generation += 1;
-        self.unsettled = self.groups.len();
+        self.stale = self.groups.len();
         self.better.fill(0);
-        if recall || moved {
-            self.recalled = self.generation;
-            self.awaited.fill(0);
-            self.is_displaced_narrowed = false;
-        }
+        self.refresh(0);
     }
 
-    /// Has all narrowed threads evaluated, once in a generation.
-    fn recheck_all(&mut self) {
-        if self.rechecked == self.generation {
+    /// Has all displaced threads evaluated.
+    fn recall(&mut self) {
+        if let Some(displaced) = self.watches.last_mut() {
+            self.due.append(displaced);
+        }
+        self.awaited.fill(0);
+        self.is_displaced_narrowed = false;
+    }
+
+    /// Has all displaced and narrowed threads evaluated, once in a generation.
+    fn recall_all(&mut self) {
+        if self.recalled == self.generation {
             return;
         }
-        self.rechecked = self.generation;
+        self.recalled = self.generation;
+        self.recall();
         for watch in self.watches.iter_mut() {
-            self.recheck.append(watch);
+            self.due.append(watch);
         }
     }
 
     /// Has the group `at` brought up to date before it is used.
     fn outdate(&mut self, at: usize) {
-        let Some(group) = self.groups.get_mut(at) else {
-            return;
-        };
-
-        // It is anyway if it missed a change.
-        if group.generation == self.generation {
-            self.unsettled += usize::from(group.due.is_empty());
-            group.generation -= 1;
+        if let Some(group) = self.groups.get_mut(at) {
+            // It is stale anyway if it missed a change.
+            self.stale += usize::from(group.generation == self.generation);
+            group.generation = 0;
         }
     }
 
@@ -611,17 +585,12 @@ impl<L: List> Registry<L> {
         let moved = **scratch != *group.allowed;
         core::mem::swap(scratch, &mut group.allowed);
         if moved || group.generation < self.everyone {
-            group.due.append(&mut group.settled);
-            group.due.append(&mut group.displaced);
-        } else if group.generation < self.recalled {
-            group.due.append(&mut group.displaced);
+            self.due.append(&mut group.settled);
         }
         group.generation = self.generation;
-        if group.due.is_empty() {
-            self.unsettled -= 1;
-        }
-        if moved && group.narrowed > 0 {
-            self.recheck_all();
+        self.stale -= 1;
+        if moved && (group.waiting > 0 || at == 0) {
+            self.recall_all();
         }
     }
 
@@ -630,31 +599,18 @@ impl<L: List> Registry<L> {
     /// `at`, which is 0 at first, is where to go on. `groups` is decremented by those that are
     /// done.
     pub fn next(&mut self, at: &mut usize, groups: &mut u32) -> Option<L::Thread> {
-        loop {
-            if let Some(thread) = self.recheck.first() {
-                self.settle(thread);
-                return Some(thread);
-            }
-            if self.unsettled == 0 || *groups == 0 {
-                return None;
-            }
+        while self.due.is_empty() && self.stale > 0 && *groups > 0 {
             if *at >= self.groups.len() {
                 *at = 0;
             }
             self.refresh(*at);
-            if let Some(group) = self.groups.get_mut(*at) {
-                if let Some(thread) = group.due.first() {
-                    // As settle(), but it is known in which list it is.
-                    group.due.forget(thread);
-                    L::unlink(thread);
-                    group.settled.add(thread);
-                    self.unsettled -= usize::from(group.due.is_empty());
-                    return Some(thread);
-                }
-            }
             *at += 1;
             *groups -= 1;
         }
+
+        let thread = self.due.first()?;
+        self.move_to(thread, 0);
+        Some(thread)
     }
 
     /// Decides what the mask of `thread` is to be, if `request` is made, and sets `result` to it if
@@ -668,9 +624,10 @@ impl<L: List> Registry<L> {
     /// 3. own & user, any & user,
     /// 4. own.
     ///
-    /// What is asked for counts as the cpuset's. So a preference gives way to what was asked for,
-    /// but the CPUs to which threads are confined do not. User space is refused what is in neither,
-    /// unless partitions have taken all of these: it may ask for what it likes.
+    /// What is asked for counts as the cpuset's, and the first line is without what partitions have
+    /// taken. So a preference gives way to what was asked for, but the CPUs to which threads are
+    /// confined do not. User space is refused what is in neither, unless partitions have taken all
+    /// of these: it may ask for what it likes.
     pub fn evaluate(
         &mut self,
         thread: L::Thread,
@@ -691,91 +648,81 @@ impl<L: List> Registry<L> {
         let is_narrowed =
             self.masks.is_confined && group.is_some_and(|group| *group.allowed != *result);
 
-        match outcome {
+        let list = match outcome {
             _ if lost => {
                 self.is_displaced_narrowed |= is_narrowed;
-                self.unlink(thread);
-                if let Some(group) = self.groups.get_mut(at) {
-                    group.displaced.add(thread);
-                }
+                self.displaced()
             }
-            Outcome::Allowed if is_narrowed => self.watch(thread, result),
-            Outcome::Allowed if thread.watch() != 0 || matches!(request, Request::Set(_)) => {
-                self.settle(thread);
+            Outcome::Allowed if is_narrowed => {
+                // CPUs with low numbers are the last that anybody takes offline.
+                let cpu = result.first_common(&self.masks.usable);
+
+                cpu.map_or(0, |cpu| cpu as u32 + 1)
             }
-            Outcome::AsAsked if self.is_obeyed(thread, request, wishes) => self.settle(thread),
-            _ => {}
-        }
+            Outcome::Allowed if thread.watch() != 0 || matches!(request, Request::Set(_)) => 0,
+            Outcome::AsAsked if self.is_obeyed(thread, request, wishes) => 0,
+            _ => return outcome,
+        };
+
+        self.move_to(thread, list);
         outcome
     }
 
-    /// Whether `thread`, which is not confined, gets what it asks for, and so waits for nothing.
+    /// Whether `thread`, which is displaced and not confined, gets what it asks for, and so waits for
+    /// nothing any more.
     fn is_obeyed(&self, thread: L::Thread, request: Request<'_>, wishes: Wishes<'_>) -> bool {
         let (asked, user) = match request {
             Request::Set(asked) => (asked, wishes.user.filter(|user| user.intersects(asked))),
             Request::User(asked) => (asked, None),
             _ => return false,
         };
-        let group = self.groups.get(Self::index(thread));
 
         // As the scheduler narrows it.
-        meet(asked, user.unwrap_or(asked), &self.masks.usable)
-            && thread.watch() == 0
-            && group.is_some_and(|group| group.due.is_empty())
+        thread.watch() == self.displaced() && meet(asked, user.unwrap_or(asked), &self.masks.usable)
     }
 
-    /// Has `thread`, whose mask is to be `mask`, evaluated when a CPU goes that it depends on.
-    fn watch(&mut self, thread: L::Thread, mask: &[usize]) {
-        // CPUs with low numbers are the last that anybody takes offline.
-        let Some(cpu) = mask.first_common(&self.masks.usable) else {
+    /// What [`Thread::watch()`] is for a thread that is displaced.
+    fn displaced(&self) -> u32 {
+        self.watches.len() as u32
+    }
+
+    /// Moves `thread` to those with this [`Thread::watch()`], or with 0 to those of its
+    /// group that are where they belong.
+    #[inline]
+    fn move_to(&mut self, thread: L::Thread, watch: u32) {
+        let Some((group, watches)) = self.unlink(thread) else {
             return;
         };
 
-        if thread.watch() == cpu as u32 + 1 {
-            return;
-        }
-        self.unlink(thread);
-        let group = self.groups.get_mut(Self::index(thread));
-        if let (Some(group), Some(watch)) = (group, self.watches.get_mut(cpu)) {
-            group.narrowed += 1;
-            watch.add(thread);
-            thread.set_watch(cpu as u32 + 1);
+        match watches.get_mut((watch as usize).wrapping_sub(1)) {
+            Some(list) => {
+                list.add(thread);
+                group.waiting += 1;
+                thread.set_watch(watch);
+            }
+            None => group.settled.add(thread),
         }
     }
 
-    /// Puts `thread` among those of its group that are where they belong.
-    fn settle(&mut self, thread: L::Thread) {
-        self.unlink(thread);
-        if let Some(group) = self.groups.get_mut(Self::index(thread)) {
-            group.settled.add(thread);
-        }
-    }
+    /// Takes `thread` out of the list that it is in. Returns its group and [`Registry::watches`].
+    #[inline]
+    fn unlink(&mut self, thread: L::Thread) -> Option<(&mut Group<L>, &mut [L])> {
+        let group = self.groups.get_mut(Self::index(thread))?;
 
-    /// Takes `thread` out of the list that it is in.
-    fn unlink(&mut self, thread: L::Thread) {
-        let Some(group) = self.groups.get_mut(Self::index(thread)) else {
-            return;
-        };
-
-        // Nobody keeps in which list it is, as that changes for a whole list at once.
-        if let Some(cpu) = thread.watch().checked_sub(1) {
-            if let Some(watch) = self.watches.get_mut(cpu as usize) {
-                watch.forget(thread);
+        match thread.watch().checked_sub(1) {
+            Some(at) => {
+                if let Some(list) = self.watches.get_mut(at as usize) {
+                    list.forget(thread);
+                }
+                group.waiting -= 1;
+                thread.set_watch(0);
             }
-            self.recheck.forget(thread);
-            group.narrowed -= 1;
-            thread.set_watch(0);
-        } else {
-            let was_due = !group.due.is_empty();
-
-            group.settled.forget(thread);
-            group.displaced.forget(thread);
-            group.due.forget(thread);
-            if was_due && group.due.is_empty() && group.generation == self.generation {
-                self.unsettled -= 1;
-            }
+            None => group.settled.forget(thread),
         }
+        // Nobody keeps whether it is due, as that changes for a whole list at once.
+        self.due.forget(thread);
         L::unlink(thread);
+        Some((group, &mut self.watches))
     }
 
     fn evaluate_confined(
@@ -786,7 +733,7 @@ impl<L: List> Registry<L> {
         result: &mut [usize],
     ) -> (Outcome, bool) {
         let is_node = self.is_node(at);
-        let Some(group) = self.groups.get(at) else {
+        let (Some(group), Some(any)) = (self.groups.get(at), self.groups.first()) else {
             return (Outcome::AsAsked, false);
         };
         let (first, second) = match request {
@@ -795,7 +742,7 @@ impl<L: List> Registry<L> {
             Request::User(asked) => (Some(asked), None),
         };
         let masks = &self.masks;
-        let (mut own, mut any, mut usable) = (&*group.allowed, &*self.common, &*masks.usable);
+        let (mut own, mut any, mut usable) = (&*group.allowed, &*any.allowed, &*masks.usable);
         let mut lost = false;
 
         if let Request::Fallback(dying) = request {
@@ -812,33 +759,38 @@ impl<L: List> Registry<L> {
             }
         }
 
-        for level in 0..6 {
-            let base = if level % 2 == 0 { own } else { any };
-            let first = first.filter(|_| level < 4);
-            let second = second.filter(|_| level / 2 != 1);
-
+        let excluded = wishes.excluded.unwrap_or_default();
+        let levels = [
+            (first, second, excluded),
+            (first, None, &[]),
+            (None, second, &[]),
+        ];
+        for (first, second, excluded) in levels {
             if first.is_none() && second.is_none() {
                 continue;
             }
-            result.assign(base);
-            result.retain(first.unwrap_or(base));
-            if let Some(second) = second {
-                result.retain(second);
-                result.exclude(wishes.excluded.unwrap_or_default());
+            for base in [own, any] {
+                result.assign(base);
+                result.retain(first.unwrap_or(base));
+                if let Some(second) = second {
+                    result.retain(second);
+                    result.exclude(excluded);
+                }
+                if result.intersects(usable) {
+                    return (Outcome::Allowed, lost);
+                }
+                lost |= !result.empty();
+                self.awaited.unite(result);
             }
-            if result.intersects(usable) {
-                return (Outcome::Allowed, lost);
-            }
-            lost |= !result.empty();
-            self.awaited.unite(result);
         }
 
-        let is_taken = || {
-            let excluded = wishes.excluded;
-
-            excluded.is_some_and(|cpus| covers(cpus, any, usable))
-        };
-        if matches!(request, Request::User(_)) && !is_taken() {
+        if matches!(request, Request::User(_)) {
+            result.assign(any);
+            result.retain(usable);
+            result.exclude(excluded);
+            if result.empty() {
+                return self.evaluate_confined(at, Request::Reset, wishes, result);
+            }
             // Nothing changes, so that it is displaced if it was.
             return (Outcome::Refused, false);
         }
@@ -930,6 +882,7 @@ impl<L: List> Registry<L> {
         self.refresh(at);
         if let Some(group) = self.groups.get_mut(at) {
             group.settled.add(thread);
+            group.members += 1;
             thread.set_group(at as u32 + 1);
         }
     }
@@ -941,21 +894,21 @@ impl<L: List> Registry<L> {
     fn part(&mut self, thread: L::Thread) {
         let at = Self::index(thread);
 
-        self.unlink(thread);
-        let Some(group) = self.groups.get(at).filter(|_| at > self.noise()) else {
+        if let Some((group, _)) = self.unlink(thread) {
+            group.members -= 1;
+        }
+        let is_over = |group: &&Group<L>| group.members == 0 && at > self.noise();
+        let Some(group) = self.groups.get(at).filter(is_over) else {
             return;
         };
-        let lists = [&group.settled, &group.displaced, &group.due];
 
-        if group.narrowed > 0 || !lists.iter().all(|list| list.is_empty()) {
-            return;
-        }
         if let Ok(place) = self.place_of(&group.preferred) {
             let _ = self.order.remove(place);
+            let _ = self.order.push_within_capacity(at as u32);
+            self.masked -= 1;
         }
         if let Some(group) = self.groups.get_mut(at) {
             group.preferred.fill(0);
-            group.vacant = core::mem::replace(&mut self.vacant, thread.group());
         }
     }
 
@@ -967,40 +920,43 @@ impl<L: List> Registry<L> {
         wanted: &[usize],
         prealloc: &mut Prealloc<L>,
     ) -> Result<usize, Refusal> {
-        if self.vacant == 0 {
-            if self.groups.len() == self.groups.capacity() {
-                let most = self.groups.len();
+        let count = self.groups.len();
+
+        if self.masked == self.order.len() {
+            if count == self.groups.capacity() {
                 let tables = prealloc.tables.as_mut();
-                let Some((groups, order)) = tables.filter(|(groups, _)| groups.capacity() > most)
+                let Some((groups, order)) = tables.filter(|(groups, _)| groups.capacity() > count)
                 else {
-                    prealloc.short = most + 1;
+                    prealloc.short = count + 1;
                     return Err(Refusal::Short);
                 };
                 grow(&mut self.groups, groups);
                 grow(&mut self.order, order);
             }
-            let mut group = prealloc.group.take().ok_or(Refusal::Short)?;
+            let group = prealloc.group.take().ok_or(Refusal::Short)?;
 
-            group.generation = self.generation;
             // There is room for it, here as well as below.
             let _ = self.groups.push_within_capacity(group);
-            self.vacant = self.groups.len() as u32;
+            let _ = self.order.push_within_capacity(count as u32);
+            self.stale += 1;
         }
 
-        let at = (self.vacant as usize).wrapping_sub(1);
+        let at = self.order.pop().map_or(count, |at| at as usize);
+        let _ = self.order.insert_within_capacity(place, at as u32);
+        self.masked += 1;
         if let Some(group) = self.groups.get_mut(at) {
-            self.vacant = core::mem::take(&mut group.vacant);
             group.preferred.assign(wanted);
         }
         self.outdate(at);
-        let _ = self.order.insert_within_capacity(place, at as u32);
         Ok(at)
     }
 
     /// Where the group with the mask `mask` is in the order, or where it belongs.
     #[inline(never)]
     fn place_of(&self, mask: &[usize]) -> Result<usize, usize> {
-        self.order.binary_search_by(|at| {
+        let order = self.order.get(..self.masked).unwrap_or_default();
+
+        order.binary_search_by(|at| {
             let group = self.groups.get(*at as usize);
 
             group.map_or(&[][..], |group| &*group.preferred).cmp(mask)

@@ -82,23 +82,21 @@ void __init kthread_cpus_init(void)
 static int __init kthread_cpus_possible_init(void)
 {
 	struct cpumask *cpus = kthread_cpus_masks;
-	bool left;
 
 	if (cpumask_subset(cpus, cpu_possible_mask))
 		return 0;
-	left = cpumask_and(cpus, cpus, cpu_possible_mask);
+	cpumask_and(cpus, cpus, cpu_possible_mask);
 	kthread_cpus_lacking(kthread_cpus_value, cpus, false);
 	if (kthread_cpus_confines(KTHREAD_CPUS_WQ)) {
 		guard(cpus_read_lock)();
 		WARN_ON(workqueue_update_kthread_cpus(cpus));
 	}
-	if (left) {
-		kthread_cpus_levels_init(cpus);
-	} else {
+	if (cpumask_empty(cpus)) {
 		cpumask_copy(cpus, cpu_possible_mask);
 		kthread_cpus_classes = 0;
 		kthread_cpus_boot_classes = 0;
 	}
+	kthread_cpus_levels_init(cpus);
 	kthread_affinity_change(KTHREAD_AFFINITY_CONFINED, 0);
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 
 #include "kselftest_harness.h"
 
@@ -56,7 +57,10 @@ struct cpus {
 #define equal(one, other)	CPU_EQUAL_S(SIZE, (one)->sets, (other)->sets)
 #define and(to, one, other)	CPU_AND_S(SIZE, (to)->sets, (one)->sets, (other)->sets)
 
-static struct cpus housekeeping;
+/* The latter is where kernel threads are that nothing confines. */
+static struct cpus housekeeping, unconfined;
+/* Without the option, it is nohz_full= that keeps them away there, and no partition for long. */
+static bool is_before_7_0;
 /* What can be confined, and a kernel thread without preference that nobody has placed. */
 static struct {
 	char classes[64];
@@ -67,7 +71,7 @@ static char old_list[TEXT_SIZE], old_classes[64], old_mask[TEXT_SIZE], old_modpr
 static bool had_cpusets;
 static pid_t guard;
 
-/* What the kernel prints as a list; or "H", the housekeeping CPUs. */
+/* What the kernel prints as a list; or "H", the housekeeping CPUs, or "U", those if unconfined. */
 static struct cpus parse(const char *list)
 {
 	struct cpus cpus = {};
@@ -75,6 +79,8 @@ static struct cpus parse(const char *list)
 
 	if (*list == 'H')
 		return housekeeping;
+	if (*list == 'U')
+		return unconfined;
 	for (; *list >= '0' && *list <= '9'; list = *end ? end + 1 : end) {
 		int first = strtoul(list, &end, 10), last = first;
 
@@ -147,7 +153,10 @@ struct thread {
 	char name[64];
 };
 
-/* False for what is not a kernel thread, or ends, or is of a tracer and places itself. */
+/*
+ * False for what is not a kernel thread, or ends, or is of a tracer and places itself, or before
+ * 7.0 of an interrupt, which it may follow.
+ */
 static bool read_thread(pid_t pid, struct thread *thread)
 {
 	char path[64], text[1024];
@@ -163,11 +172,12 @@ static bool read_thread(pid_t pid, struct thread *thread)
 	return (flags & (PF_KTHREAD | PF_EXITING)) == PF_KTHREAD &&
 	       sched_getaffinity(pid, SIZE, thread->allowed.sets) >= 0 &&
 	       fnmatch("osnoise/*", thread->name, 0) &&
-	       fnmatch("timerlat/*", thread->name, 0) && fnmatch("hwlatd*", thread->name, 0);
+	       fnmatch("timerlat/*", thread->name, 0) && fnmatch("hwlatd*", thread->name, 0) &&
+	       (!is_before_7_0 || fnmatch("irq/*", thread->name, 0));
 }
 
-/* Are the threads that are not bound, or else those of unbound workqueues, on these CPUs? */
-static bool threads_are_in(bool workers, const char *list)
+/* Are the threads that are not bound, or else the workers of that name, on these CPUs? */
+static bool threads_are_in(const char *workers, const char *list)
 {
 	const struct cpus cpus = parse(list);
 	DIR *proc = opendir("/proc");
@@ -177,8 +187,8 @@ static bool threads_are_in(bool workers, const char *list)
 	int tries = 50;
 
 	while (tries && (entry = readdir(proc))) {
-		if (!read_thread(atoi(entry->d_name), &thread) || thread.is_bound != workers ||
-		    (workers && fnmatch("kworker/[uR]*", thread.name, 0)))
+		if (!read_thread(atoi(entry->d_name), &thread) || thread.is_bound != !!workers ||
+		    (workers && fnmatch(workers, thread.name, 0)))
 			continue;
 		and(&common, &thread.allowed, &cpus);
 		if (equal(&common, &thread.allowed))
@@ -230,14 +240,14 @@ static bool put_back(void)
 
 static bool workqueues_are_on(const char *list)
 {
-	return has_text(WQ_MASK, mask_of(list)) && threads_are_in(true, list);
+	return has_text(WQ_MASK, mask_of(list)) && threads_are_in("kworker/[uR]*", list);
 }
 
 static bool work_is_on(const char *list)
 {
 	if (can_confine("wq") && !workqueues_are_on(list))
 		return false;
-	return !can_confine("kthread") || (probe_is_on(list) && threads_are_in(false, list));
+	return !can_confine("kthread") || (probe_is_on(list) && threads_are_in(NULL, list));
 }
 
 FIXTURE(kthread_cpus) {
@@ -326,7 +336,13 @@ TEST_F(kthread_cpus, end)
 	/* There may be more of them one day. */
 	EXPECT_TRUE(!strcmp(now, found.classes) ||
 		    (!strcmp(now, "\n") && !strncmp(found.classes, "kthread,wq,umh", 14)));
-	EXPECT_TRUE(work_is_on("H"));
+	if (is_before_7_0 && !strcmp(now, "\n")) {
+		/* Rescuers may be anywhere. */
+		EXPECT_TRUE(has_text(WQ_MASK, mask_of("H")) && threads_are_in("kworker/u*", "H"));
+		EXPECT_TRUE(probe_is_on("U") && threads_are_in(NULL, "U"));
+	} else {
+		EXPECT_TRUE(work_is_on("H"));
+	}
 	EXPECT_TRUE(!can_confine("kthread") || (!place_probe("3") && probe_is_on("3")));
 }
 
@@ -400,13 +416,30 @@ TEST_F(kthread_cpus, workqueue_mask)
 	EXPECT_TRUE(!set_list("3") && workqueues_are_on("3"));
 }
 
+/* Leaves what is in @others out of @cpus. */
+static void leave_out(struct cpus *cpus, struct cpus others)
+{
+	and(&others, &others, cpus);
+	CPU_XOR_S(SIZE, cpus->sets, cpus->sets, others.sets);
+}
+
 static void find_housekeeping(void)
 {
-	struct cpus isolated = read_list(CPUS "/isolated");
+	struct cpus isolated = read_list(CPUS "/isolated"), quiet;
 
 	/* The former does not have those of partitions. */
 	CPU_OR_S(SIZE, isolated.sets, isolated.sets, read_list("cpuset.cpus.isolated").sets);
-	CPU_XOR_S(SIZE, housekeeping.sets, read_list(CPUS "/possible").sets, isolated.sets);
+	housekeeping = read_list(CPUS "/possible");
+	unconfined = housekeeping;
+	leave_out(&housekeeping, isolated);
+	if (!is_before_7_0) {
+		unconfined = housekeeping;
+		return;
+	}
+	leave_out(&unconfined, read_list(CPUS "/nohz_full"));
+	and(&quiet, &housekeeping, &unconfined);
+	if (CPU_COUNT_S(SIZE, quiet.sets))
+		housekeeping = quiet;
 }
 
 TEST_F(kthread_cpus, partition)
@@ -524,6 +557,7 @@ static void finish(void)
 /* Returns what is missing, if so. */
 static const char *find_out(void)
 {
+	char now[64];
 	int ends[2];
 
 	guard = pipe(ends) ? -1 : fork();
@@ -540,8 +574,10 @@ static const char *find_out(void)
 	set_list("1");
 	read_text(CLASSES, found.classes, sizeof(found.classes));
 	set_list("all");
+	read_text(CLASSES, now, sizeof(now));
 	/* Not kthreadd, PID 2, which passes on where it is placed. */
-	for (found.probe = 3; found.probe < 1000 && !probe_is_on("H");)
+	for (found.probe = 3;
+	     found.probe < 1000 && !probe_is_on(strstr(now, "kthread") ? "H" : "U");)
 		found.probe++;
 	return found.probe < 1000 && write(ends[1], &found, sizeof(found)) > 0 ? NULL :
 	       "sees no kernel thread that nobody has placed";
@@ -549,12 +585,14 @@ static const char *find_out(void)
 
 int main(int argc, char **argv)
 {
+	struct utsname system;
 	const char *reason;
 	pid_t tester;
 
 	/* The name that a helper is called by says whose it is. */
 	if (sscanf(argv[0], HELPER, &tester) == 1)
 		return be_helper(tester);
+	is_before_7_0 = !uname(&system) && atoi(system.release) < 7;
 	reason = find_reason() ?: find_out();
 	if (reason) {
 		ksft_print_header();
