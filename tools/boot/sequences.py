@@ -427,7 +427,18 @@ UNDONE = Sequence(
 
 # No cpusets, as the unpatched kernel from 7.0 on then takes kernel threads out of them.
 UNDONE_PARTITION = replace(
-    UNDONE, id="undone-partition", steps=(*partition("a", "6-7"), "kcpus=0-2", "kcpus=all")
+    UNDONE,
+    id="undone-partition",
+    steps=(
+        *partition("a", "6-7"),
+        "kcpus=0-2",
+        "kcpus=all",
+        "write=/proc/kcload:add~unbound~2",
+        "write=/proc/kcload:add~node:1~1",
+    ),
+    guest="kcload",
+    before=KCLOAD_MODULE,
+    nodes=KCLOAD_NODES,
 )
 
 

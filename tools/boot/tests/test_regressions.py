@@ -451,6 +451,14 @@ PLACED_AND_TAKEN = (
     Row("offline=5", 0, {"oom_reaper": "0-4"}),
     Row("cpuset=oom_reaper:@", 0, {"oom_reaper": "0-5"}),
     Row("online=5", 0, {"oom_reaper": "0-5"}),
+    # Nor does it matter what partitions had when it came back.
+    Row("cpuset=oom_reaper:b", 0, {"oom_reaper": "0-5"}),
+    Row("mkdir=@a"),
+    Row("write=@a/cpuset.cpus:4"),
+    Row("write=@a/cpuset.cpus.partition:root"),
+    Row("cpuset=oom_reaper:@", 0, {"oom_reaper": "0-5"}),
+    Row("write=@a/cpuset.cpus.partition:member", 0, {"oom_reaper": "0-5"}),
+    Row("rmdir=@a"),
     Row("rmdir=@b"),
 )
 PLACED_AND_TAKEN_BOOT = _boot("kthread_cpus=kthread,0-5", *PLACED_AND_TAKEN)

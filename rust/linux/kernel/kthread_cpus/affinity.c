@@ -29,8 +29,9 @@
 DEFINE_RAW_SPINLOCK(kthread_affinity_lock);
 
 /*
- * Serializes those that move kthreads, so that all have been moved when one of
- * them finds nothing left to do. Nobody waits for a kthread while holding it.
+ * Serializes those that move kthreads after a change of the masks, so that all have
+ * been moved when one of them finds nothing left to do. Nobody waits for a kthread
+ * while holding it.
  */
 static DEFINE_MUTEX(kthread_affinity_mutex);
 
@@ -207,13 +208,12 @@ static void kthread_affinity_move(struct task_struct *p,
 }
 
 /*
- * Partitions have taken CPUs from the top cpuset, which a task is in, or given some
- * back: user space's choice counts without those that are taken. May sleep.
+ * A task has come to another cpuset, or it is in the top one, and partitions have
+ * taken CPUs from that or given some back. Called by cpusets. May sleep.
  */
 void kthread_affinity_update(struct task_struct *p)
 {
-	if (kthread_cpus_confines(KTHREAD_CPUS_KTHREAD) && READ_ONCE(p->user_cpus_ptr) &&
-	    kthread_affinity_is_managed(p))
+	if (kthread_cpus_confines(KTHREAD_CPUS_KTHREAD) && kthread_affinity_is_managed(p))
 		kthread_affinity_move(p, KTHREAD_AFFINITY_HOUSEKEEPING);
 }
 
