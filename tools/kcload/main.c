@@ -319,7 +319,7 @@ static int add_one(const struct kind *kind, unsigned int index, struct cpumask *
 	list_add(&load->list, &loads);
 	loads_count++;
 	wake_up_process(task);
-	/* Its books are made when it runs: it must have, before we go on. */
+	/* Only when it has run it is where it belongs, whatever the kernel. */
 	if (!wait_for_completion_timeout(&load->started, START_TIMEOUT))
 		return -ETIMEDOUT;
 	return 0;
