@@ -36,8 +36,8 @@ pub trait Thread: Copy {
     /// What [`Thread::set_watch()`] set last; 0 at first.
     fn watch(self) -> u32;
 
-    /// Remembers the CPU that the thread depends on, plus 1, or one more than the last of these if it
-    /// is displaced, or 0.
+    /// Remembers the CPU that the thread depends on, plus 1, or one more than the last of these if
+    /// it is displaced, or 0.
     fn set_watch(self, watch: u32);
 }
 
@@ -290,8 +290,8 @@ pub struct Registry<L: List> {
     noise_counts: bool,
     /// It is never so large that it wraps.
     generation: u64,
-    /// The generations that everyone, and that all who are displaced or narrowed were last evaluated
-    /// in.
+    /// The generations that everyone was, and that all who are displaced or narrowed were last
+    /// evaluated in.
     everyone: u64,
     recalled: u64,
     /// How many groups were not refreshed yet.
@@ -668,8 +668,8 @@ impl<L: List> Registry<L> {
         outcome
     }
 
-    /// Whether `thread`, which is displaced and not confined, gets what it asks for, and so waits for
-    /// nothing any more.
+    /// Whether `thread` is displaced and, as it is not confined, gets what it asks for, and so
+    /// waits for nothing any more.
     fn is_obeyed(&self, thread: L::Thread, request: Request<'_>, wishes: Wishes<'_>) -> bool {
         let (asked, user) = match request {
             Request::Set(asked) => (asked, wishes.user.filter(|user| user.intersects(asked))),
