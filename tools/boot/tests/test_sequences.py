@@ -81,8 +81,8 @@ def test_undone_partition(sequence: Sequence, boots: Boots) -> None:
     assert placed(before) == placed(after)
     assert placed(made) == placed(mainline.steps[-1])
     assert {cpu for thread in confined.managed for cpu in thread.allowed} == {0, 1, 2}
-    assert made.isolated == {6, 7}
-    assert [thread for thread in made.managed if thread.allowed & made.isolated] == []
+    assert after.isolated == made.isolated == {6, 7}
+    assert [thread for thread in after.managed if thread.allowed & after.isolated] == []
 
 
 PLACED = {"kthreadd", "ksmd", "khungtaskd", "oom_reaper", "kcload-unbound", "kcload-node"}
