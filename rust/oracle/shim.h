@@ -29,6 +29,7 @@ typedef signed char s8;
 typedef short s16;
 typedef unsigned long size_t;
 typedef long ssize_t;
+typedef long ptrdiff_t;
 typedef long long loff_t;
 typedef unsigned int gfp_t;
 typedef _Bool bool;
@@ -77,6 +78,8 @@ typedef unsigned long uintptr_t;
 #define max(x, y) ({ typeof(x) _x = (x); typeof(y) _y = (y); _x > _y ? _x : _y; })
 #define swap(a, b) do { typeof(a) _t = (a); (a) = (b); (b) = _t; } while (0)
 
+#define div_u64(a, b) ((u64)(a) / (u32)(b))
+
 #define check_add_overflow(a, b, d) unlikely(__builtin_add_overflow(a, b, d))
 #define check_mul_overflow(a, b, d) unlikely(__builtin_mul_overflow(a, b, d))
 
@@ -111,6 +114,9 @@ char *strnchrnul(const char *s, size_t count, int c);
 #define __GFP_ZERO 0
 #define memdup_user_nul(p, n) __builtin_missing(char *)
 #define kasprintf(...) __builtin_missing(void *)
+#define scnprintf(...) __builtin_missing(int)
+#define PAGE_SIZE 4096
+#define offset_in_page(p) __builtin_missing(unsigned long)
 #define memory_read_from_buffer(...) __builtin_missing(ssize_t)
 #define copy_from_user(...) __builtin_missing(size_t)
 #define kmalloc_array(...) __builtin_missing(void *)
