@@ -80,7 +80,8 @@ struct kthread_affinity {
  * @KTHREAD_AFFINITY_ONLINE: a CPU has come online
  * @KTHREAD_AFFINITY_OFFLINE: a CPU is about to go offline
  * @KTHREAD_AFFINITY_FALLBACK: it may run on no CPU that is there
- * @KTHREAD_AFFINITY_HOUSEKEEPING: partitions have changed, or the housekeeping CPUs
+ * @KTHREAD_AFFINITY_HOUSEKEEPING: the housekeeping CPUs, partitions or its cpuset
+ *	have changed
  * @KTHREAD_AFFINITY_CONFINED: %cpu_kthread_mask has changed
  */
 enum kthread_affinity_reason {
