@@ -14,7 +14,9 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard};
 
-use kthread_cpus_core::registry::{List, Outcome, Registry, Request, Thread, Wishes};
+use kthread_cpus_core::registry::{
+    List, Outcome, Prealloc, Refusal, Registry, Request, Thread, Wishes,
+};
 use loom::sync::{Mutex, MutexGuard};
 use loom::thread;
 
@@ -30,6 +32,8 @@ struct Affinity {
     number: usize,
     group: AtomicU32,
     watch: AtomicU32,
+    /// As in `struct kthread_affinity`.
+    is_due: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -101,6 +105,8 @@ enum Fault {
     UnregisteredTooLate,
     /// What has happened until then is not asked for again once the lock was given up.
     OneBatch,
+    /// Who was handed out goes where its group was, whatever has happened since.
+    DueForever,
 }
 
 /// A thread as the scheduler knows it.
@@ -109,6 +115,8 @@ struct Task {
     /// Its `pi_lock`, with its `user_cpus_ptr` and whether it is bound.
     lock: Mutex<(Option<Set>, bool)>,
     mask: AtomicUsize,
+    /// The CPUs that it prefers.
+    preferred: AtomicUsize,
     /// Locked where the mask is used and no lock says in which order.
     order: Mutex<()>,
     /// Whether it has run.
@@ -193,6 +201,7 @@ impl World {
                     }))),
                     lock: Mutex::new((None, false)),
                     mask: AtomicUsize::new(confined),
+                    preferred: AtomicUsize::new(POSSIBLE),
                     order: Mutex::new(()),
                     has_run: AtomicBool::new(number < registered),
                 })
@@ -203,8 +212,7 @@ impl World {
                 usable: vec![POSSIBLE],
             }),
         };
-        world.tell();
-        world.settle();
+        world.change_masks(Self::tell);
         for task in &world.tasks[..registered] {
             world.registry().register(task.member, None);
         }
@@ -242,18 +250,29 @@ impl World {
             ..Wishes::default()
         };
 
-        match self
-            .registry()
-            .evaluate(task.member, request, wishes, &mut result)
-        {
+        let mut registry = self.registry();
+        self.forget(task);
+        match registry.evaluate(task.member, request, wishes, &mut result) {
             Outcome::AsAsked => None,
             Outcome::Allowed => Some(Ok(result[0])),
             Outcome::Refused => Some(Err(())),
         }
     }
 
+    /// With the lock of the registry, before something may give the thread another mask.
+    fn forget(&self, task: &Task) {
+        if self.fault != Fault::DueForever {
+            task.member.0.is_due.store(false, Relaxed);
+        }
+    }
+
     /// As `kthread_reset_cpus_allowed()`.
     fn reset(&self, number: usize) {
+        self.reset_to(number, None);
+    }
+
+    /// As `kthread_set_cpus_allowed_group()`, if there is a mask.
+    fn reset_to(&self, number: usize, allowed: Option<Set>) {
         let task = &self.tasks[number];
         let early = match self.fault {
             Fault::AskedTooEarly => self.evaluate(task, Request::Reset, None),
@@ -263,6 +282,13 @@ impl World {
 
         if state.1 {
             return;
+        }
+        if let Some(allowed) = allowed {
+            if state.0.is_none() && task.member.0.is_due.load(Relaxed) {
+                task.race();
+                task.mask.store(allowed, Relaxed);
+                return;
+            }
         }
         match early.or_else(|| self.evaluate(task, Request::Reset, state.0)) {
             Some(Ok(mask)) => task.mask.store(mask, Relaxed),
@@ -290,26 +316,29 @@ impl World {
         state.0 = Some(set);
     }
 
-    /// As `kthread_affinity_settle()`, with one thread at once.
-    fn settle(&self) {
+    /// As `kthread_affinity_change()`, with one thread at once.
+    fn change_masks(&self, change: impl FnOnce(&Self)) {
         let _movers = match self.fault {
             Fault::NotSerialized => None,
             _ => Some(self.movers.lock().expect("nobody panics with it")),
         };
         let mut at = 0;
 
+        change(self);
         loop {
             let mut registry = self.registry();
             if registry.is_settled() {
                 return;
             }
-            let next = registry.next(&mut at, &mut 1);
+            let Some(member) = registry.next(&mut at, &mut 1) else {
+                continue;
+            };
+            let allowed = registry.allowed(member).map(|cpus| cpus[0]);
+            member.0.is_due.store(allowed.is_some(), Relaxed);
             drop(registry);
 
-            match next {
-                Some(_) if self.fault == Fault::NotEvaluated => (),
-                Some(member) => self.reset(member.0.number),
-                None => continue,
+            if self.fault != Fault::NotEvaluated {
+                self.reset_to(member.0.number, allowed);
             }
             if self.fault == Fault::OneBatch {
                 return;
@@ -359,13 +388,12 @@ impl World {
             |_| confined,
             || {
                 if self.fault == Fault::ToldTooEarly {
-                    self.tell();
+                    self.change_masks(Self::tell);
                 }
                 self.confined.store(confined, Relaxed);
                 if self.fault != Fault::ToldTooEarly {
-                    self.tell();
+                    self.change_masks(Self::tell);
                 }
-                self.settle();
             },
         );
     }
@@ -383,8 +411,7 @@ impl World {
             |_| housekeeping,
             || {
                 self.housekeeping.store(housekeeping, Relaxed);
-                self.tell();
-                self.settle();
+                self.change_masks(Self::tell);
             },
         );
     }
@@ -397,8 +424,7 @@ impl World {
             |truth| &mut truth.usable,
             |usable| usable & !dying[0],
             || {
-                self.registry().cpu_down(cpu);
-                self.settle();
+                self.change_masks(|world| world.registry().cpu_down(cpu));
                 for task in &self.tasks {
                     let state = task.lock.lock().expect("nobody panics with it");
 
@@ -418,8 +444,7 @@ impl World {
             |truth| &mut truth.usable,
             |usable| usable | 1 << cpu,
             || {
-                self.registry().cpu_up(cpu, |_| false);
-                self.settle();
+                self.change_masks(|world| world.registry().cpu_up(cpu, |_| false));
             },
         );
     }
@@ -490,7 +515,33 @@ impl World {
     }
 
     fn exit(&self, number: usize) {
-        self.registry().unregister(self.tasks[number].member);
+        let task = &self.tasks[number];
+        let mut registry = self.registry();
+
+        self.forget(task);
+        registry.unregister(task.member);
+    }
+
+    /// As `kthread_affine_preferred()`, which is before a thread runs, or as
+    /// `kthread_affine_preferred_update()`.
+    fn prefer(&self, number: usize, preferred: Set, update: bool) {
+        let task = &self.tasks[number];
+        let mut prealloc = Prealloc::empty();
+
+        task.has_run.store(update, Relaxed);
+        loop {
+            let mut registry = self.registry();
+
+            self.forget(task);
+            match registry.prefer(task.member, &[preferred], &mut prealloc, update) {
+                Ok(()) => break,
+                Err(Refusal::Short) => prealloc.fill(1).expect("there is memory"),
+                Err(refusal) => panic!("{refusal:?}"),
+            }
+        }
+        task.preferred.store(preferred, Relaxed);
+        self.reset(number);
+        task.has_run.store(true, Relaxed);
     }
 
     /// Asserts that everyone is where the specification says.
@@ -508,6 +559,12 @@ impl World {
             let mask = task.mask.load(Relaxed);
 
             if task.member.group() != 0 {
+                let preferred = level & task.preferred.load(Relaxed);
+                let level = if preferred & usable != 0 {
+                    preferred
+                } else {
+                    level
+                };
                 let expected = user
                     .map(|user| user & level)
                     .filter(|set| set & usable != 0)
@@ -663,6 +720,24 @@ fn a_thread_is_bound_while_it_is_moved() {
         },
         &[Fault::UnregisteredTooLate],
     );
+}
+
+#[test]
+fn preferences_change_while_the_confinement_does() {
+    // The group of the first mask is free then, and is that of the third.
+    let case = Case {
+        registered: 2,
+        tasks: 2,
+        actors: &[CONFINE, |world| {
+            world.prefer(1, 0b0011, false);
+            world.prefer(1, 0b0100, true);
+            world.prefer(1, 0b1010, true);
+        }],
+        bound: None,
+        preemptions: 4,
+    };
+
+    check_with_faults(case, &[Fault::DueForever, Fault::NotEvaluated]);
 }
 
 #[test]

@@ -450,6 +450,8 @@ struct World {
     at: usize,
     /// The threads that passes have handed out.
     handed_out: Vec<usize>,
+    /// How many of them need not be asked about.
+    unasked: u32,
 }
 
 impl World {
@@ -477,6 +479,7 @@ impl World {
             system,
             at: 0,
             handed_out: Vec::new(),
+            unasked: 0,
         };
 
         for cpu in 0..CPUS {
@@ -839,7 +842,15 @@ impl World {
 
             assert_ne!(handle.group(), 0);
             self.handed_out.push(handle.0.number);
+            let allowed = self.registry.allowed(handle).map(set);
             self.request(handle.0.number, Asked::Reset, false);
+
+            // What those get who are not asked about.
+            let known = self.known[handle.0.number].expect("it is registered");
+            if known.user.is_none() && known.cpuset.is_none() {
+                assert_eq!(allowed.unwrap_or(known.mask), known.mask);
+                self.unasked += u32::from(allowed.is_some());
+            }
         }
         threads
     }
@@ -1139,6 +1150,22 @@ fn narrowed_threads_are_left_alone_until_their_cpu_goes() {
     world.up_again(1);
     assert_eq!(world.settle(), [0; 0]);
     world.check();
+}
+
+#[test]
+fn threads_without_a_wish_need_not_be_asked_about() {
+    let mut world = World::confined(8, 0x0f);
+
+    for thread in 0..8 {
+        world.register(thread, None);
+    }
+    assert!(world.user(0, 0x03));
+    for (confined, unasked) in [(Some(0x3c), 7), (None, 14), (Some(0x0f), 21)] {
+        world.confine(confined);
+        world.settle();
+        assert_eq!(world.unasked, unasked, "with {confined:?}");
+        world.check();
+    }
 }
 
 #[test]

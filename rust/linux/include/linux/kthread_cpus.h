@@ -57,10 +57,13 @@ void kthread_cpus_lacking(const char *value, const struct cpumask *cpus,
  * @watch: number of a CPU that it depends on, plus 1, or one more than the last of
  *	these if it is displaced, or 0
  * @is_fallen: the scheduler's fallback has set its mask while it was not confined
+ * @is_due: it was handed out with the mask of its group, and nothing has happened
+ *	since that might give it another one
  *
- * @node, @group and @watch are protected by kthread_affinity_lock, but whether
+ * @node, @group, @watch and @is_due are protected by kthread_affinity_lock. Whether
  * @group is 0 may be read without it: only who creates, binds or ends the kthread
- * changes that. @is_fallen is protected by the pi_lock.
+ * changes that. So may @is_due with the pi_lock: whoever clears it without that sets
+ * the mask afterwards. @is_fallen is protected by the pi_lock.
  */
 struct kthread_affinity {
 	struct list_head	node;
@@ -68,6 +71,7 @@ struct kthread_affinity {
 	unsigned int		group;
 	unsigned int		watch;
 	bool			is_fallen;
+	bool			is_due;
 };
 
 /**
@@ -122,7 +126,7 @@ void kthread_registry_prefer_noise(struct kthread_affinity *affinity,
 bool kthread_registry_has_cpu(unsigned int cpu);
 void kthread_registry_change(enum kthread_affinity_reason reason, unsigned int cpu);
 int kthread_registry_next(unsigned long *at, struct task_struct **tasks,
-			  unsigned int most);
+			  unsigned int most, struct cpumask *allowed);
 int kthread_registry_evaluate(struct kthread_affinity *affinity,
 			      enum kthread_affinity_reason reason,
 			      const struct cpumask *asked,
@@ -140,6 +144,9 @@ struct kthread_affinity *kthread_affinity_of(struct task_struct *p);
 /* kernel/sched/core.c: */
 int kthread_reset_cpus_allowed(struct task_struct *p,
 			       enum kthread_affinity_reason reason, bool wait);
+int kthread_set_cpus_allowed_group(struct task_struct *p,
+				   enum kthread_affinity_reason reason,
+				   const struct cpumask *allowed);
 void kthread_reset_cpus_allowed_force(struct task_struct *p,
 				      enum kthread_affinity_reason reason);
 
@@ -165,6 +172,7 @@ int kthread_affinity_evaluate(struct task_struct *p,
 			      const struct cpumask *asked,
 			      const struct cpumask *user, struct cpumask *result);
 bool kthread_affinity_is_managed(struct task_struct *p);
+bool kthread_affinity_follows_group(struct task_struct *p);
 void kthread_affinity_update(struct task_struct *p);
 void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int cpu);
 

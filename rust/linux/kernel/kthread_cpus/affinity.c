@@ -34,6 +34,8 @@ DEFINE_RAW_SPINLOCK(kthread_affinity_lock);
  * while holding it.
  */
 static DEFINE_MUTEX(kthread_affinity_mutex);
+/* Protected by it: where those are to be who were just taken from the registry. */
+static struct cpumask kthread_affinity_allowed;
 
 /*
  * Sets what the registry has to know of the masks that say where kthreads may run.
@@ -57,16 +59,38 @@ bool kthread_affinity_cpu_on_node(unsigned int cpu, int node)
 	return cpumask_test_cpu(cpu, cpumask_of_node(node));
 }
 
+static struct kthread_affinity *kthread_affinity_managed(struct task_struct *p)
+{
+	struct kthread_affinity *affinity = p->flags & PF_KTHREAD ? kthread_affinity_of(p) : NULL;
+
+	/* Some set that flag themselves, as they have to stay where they are. */
+	if (affinity && (p->flags & PF_NO_SETAFFINITY || !READ_ONCE(affinity->group)))
+		return NULL;
+	return affinity;
+}
+
 /*
  * Whether the registry decides where a task may run, so that user space's choice
  * outlasts the scheduler's fallback. It does until @p is bound, or ends.
  */
 bool kthread_affinity_is_managed(struct task_struct *p)
 {
-	struct kthread_affinity *affinity = p->flags & PF_KTHREAD ? kthread_affinity_of(p) : NULL;
+	return kthread_affinity_managed(p);
+}
 
-	/* Some set that flag themselves, as they have to stay where they are. */
-	return affinity && READ_ONCE(affinity->group) && !(p->flags & PF_NO_SETAFFINITY);
+/*
+ * Whether the mask of a managed kthread, which was taken from the registry, is to be
+ * that of its group. Called with its pi_lock.
+ */
+bool kthread_affinity_follows_group(struct task_struct *p)
+{
+	const struct cpumask *excluded;
+
+	if (p->user_cpus_ptr || p->flags & PF_NO_SETAFFINITY ||
+	    !READ_ONCE(kthread_affinity_of(p)->is_due))
+		return false;
+	guard(rcu)();
+	return !cpuset_task_cpus(p, &excluded);
 }
 
 /*
@@ -79,11 +103,11 @@ int kthread_affinity_evaluate(struct task_struct *p,
 			      const struct cpumask *asked,
 			      const struct cpumask *user, struct cpumask *result)
 {
-	struct kthread_affinity *affinity = kthread_affinity_of(p);
+	struct kthread_affinity *affinity = kthread_affinity_managed(p);
 	struct kthread_affinity_wishes wishes = { .user = user };
 	int ret;
 
-	if (!kthread_affinity_is_managed(p))
+	if (!affinity)
 		return 0;
 
 	/* Without these it fails, and what was asked for before remains. */
@@ -179,12 +203,14 @@ static int kthread_affinity_stop(void *data)
 static void kthread_affinity_move(struct task_struct *p,
 				  enum kthread_affinity_reason reason)
 {
-	struct kthread_affinity_work *w, stop = { .task = p, .reason = reason };
+	struct kthread_affinity_work *w, stop;
 	unsigned int tries;
 
 	if (kthread_reset_cpus_allowed(p, reason, false) != -EAGAIN)
 		return;
 
+	stop.task = p;
+	stop.reason = reason;
 	/* It runs, or has disabled migration. Stopped, only the latter is left. */
 	if (stop_one_cpu(task_cpu(p), kthread_affinity_stop, &stop) != -EAGAIN &&
 	    kthread_reset_cpus_allowed(p, reason, false) != -EAGAIN)
@@ -230,9 +256,12 @@ void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int c
 
 	guard(mutex)(&kthread_affinity_mutex);
 	kthread_registry_change(reason, cpu);
-	while ((count = kthread_registry_next(&at, tasks, ARRAY_SIZE(tasks))) >= 0) {
+	while ((count = kthread_registry_next(&at, tasks, ARRAY_SIZE(tasks),
+					      &kthread_affinity_allowed)) >= 0) {
 		for (i = 0; i < count; i++) {
-			kthread_affinity_move(tasks[i], reason);
+			if (kthread_set_cpus_allowed_group(tasks[i], reason,
+							   &kthread_affinity_allowed) == -EAGAIN)
+				kthread_affinity_move(tasks[i], reason);
 			put_task_struct(tasks[i]);
 		}
 		cond_resched();

@@ -91,7 +91,7 @@ impl<'a> Mask<'a> {
     #[inline(always)]
     fn set(&mut self, region: &Region) {
         if region.used == region.group {
-            self.fill(region.first, region.last);
+            self.fill(region.first as usize, region.last as usize);
         } else if region.used != 0 {
             self.set_groups(region);
         }
@@ -100,31 +100,32 @@ impl<'a> Mask<'a> {
     /// Sets the bits of `region`, in which `0 < used < group`.
     #[inline(never)]
     fn set_groups(&mut self, region: &Region) {
-        if region.group < BITS {
-            return self.set_small_groups(region);
+        let (mut first, last) = (region.first as usize, region.last as usize);
+        let (used, group) = (region.used as usize, region.group as usize);
+
+        if group < BITS {
+            return self.set_small_groups(first, last, used, group);
         }
 
         // At most one group for every word.
-        let mut begin = region.first;
         loop {
-            // `begin <= last` and `used != 0`, so that none of these wraps.
-            let left = region.last.wrapping_sub(begin);
-            let most = region.used.wrapping_sub(1);
+            // `first <= last` and `used != 0`, so that none of these wraps.
+            let left = last.wrapping_sub(first);
+            let most = used.wrapping_sub(1);
 
-            self.fill(begin, begin.wrapping_add(left.min(most)));
-            if left < region.group {
+            self.fill(first, first.wrapping_add(left.min(most)));
+            if left < group {
                 return;
             }
-            begin = begin.wrapping_add(region.group);
+            first = first.wrapping_add(group);
         }
     }
 
-    /// Sets the bits of `region`, in which `0 < used < group < BITS`.
+    /// Sets the bits of a [`Region`] in which `0 < used < group < BITS`.
     ///
     /// The words hold ever the same groups, only shifted against each other, so that they are made
     /// word by word, however many groups there are.
-    fn set_small_groups(&mut self, region: &Region) {
-        let (first, last, group) = (region.first, region.last, region.group);
+    fn set_small_groups(&mut self, first: usize, last: usize, used: usize, group: usize) {
         let Some(words) = self.words.get_mut(first / BITS..=last / BITS) else {
             return;
         };
@@ -132,7 +133,7 @@ impl<'a> Mask<'a> {
         // Nothing of this wraps, and `group` is not 0: then there is nothing to check at run time.
         let rest = |number: usize| number.checked_rem(group).unwrap_or(0);
         // A word that begins with a group.
-        let mut pattern = 1usize.wrapping_shl(region.used as u32).wrapping_sub(1);
+        let mut pattern = 1usize.wrapping_shl(used as u32).wrapping_sub(1);
         let mut done = group;
         while done < BITS {
             pattern |= pattern.wrapping_shl(done as u32);
@@ -164,15 +165,15 @@ impl<'a> Mask<'a> {
 /// CPU of the mask, `used <= group`, and `group != 0`.
 #[derive(Clone, Copy)]
 struct Region {
-    first: usize,
-    last: usize,
-    used: usize,
-    group: usize,
+    first: u32,
+    last: u32,
+    used: u32,
+    group: u32,
 }
 
 impl Region {
     /// All CPUs from `first` to `last`.
-    const fn all_of(first: usize, last: usize) -> Self {
+    const fn all_of(first: u32, last: u32) -> Self {
         Self {
             first,
             last,
@@ -206,9 +207,9 @@ fn is_separator(byte: u8) -> bool {
 struct Reader<'a> {
     text: &'a [u8],
     /// The last bit of the mask.
-    last_bit: usize,
+    last_bit: u32,
     /// The last CPU, which `N` stands for.
-    last_cpu: usize,
+    last_cpu: u32,
     /// Where in `text` the byte is that is next.
     at: usize,
     /// That byte, 0 at the end as in C.
@@ -255,7 +256,7 @@ impl Reader<'_> {
 
     /// Takes a decimal number, or `N` for the last CPU.
     #[inline(always)]
-    fn number(&mut self) -> Result<usize, Error> {
+    fn number(&mut self) -> Result<u32, Error> {
         let begin = self.at;
         let mut number = self.digit();
 
@@ -275,7 +276,7 @@ impl Reader<'_> {
             }
             self.advance();
         }
-        Ok(number as usize)
+        Ok(number as u32)
     }
 
     /// Takes what ends a region without groups, and the separators behind it, or returns false if
@@ -370,32 +371,38 @@ pub fn parse(text: &[u8], mask: &mut Mask<'_>) -> Result<(), Error> {
     let mut reader = Reader {
         text,
         // A mask is never empty.
-        last_bit: (mask.nbits as usize).wrapping_sub(1),
-        last_cpu: (mask.cpus as usize).wrapping_sub(1),
+        last_bit: mask.nbits.wrapping_sub(1),
+        last_cpu: mask.cpus.wrapping_sub(1),
         at: 0,
         byte: 0,
     };
 
     reader.go(0);
     reader.separators();
-    let mut others = reader;
+    let (mut others, mut is_good) = (reader, false);
 
-    while reader.byte != 0 {
+    // Both readings in one loop, as what reads a region is inlined here.
+    loop {
+        if reader.byte == 0 {
+            if is_good {
+                return Ok(());
+            }
+            is_good = true;
+            reader = others;
+            mask.words.fill(0);
+            for region in kept.iter().take(count) {
+                mask.set(region);
+            }
+            continue;
+        }
+
         let region = reader.region()?;
-
-        if let Some(slot) = kept.get_mut(count) {
+        if is_good {
+            mask.set(&region);
+        } else if let Some(slot) = kept.get_mut(count) {
             *slot = region;
             count = count.wrapping_add(1);
             others = reader;
         }
     }
-
-    mask.words.fill(0);
-    for region in kept.iter().take(count) {
-        mask.set(region);
-    }
-    while others.byte != 0 {
-        mask.set(&others.region()?);
-    }
-    Ok(())
 }

@@ -17,6 +17,10 @@
 //! registered before is due; one that is evaluated later finds what is new, and so does one that is
 //! registered later, as it is evaluated if it has another mask than its parent, or might have.
 //!
+//! Those that have to be evaluated are handed out some at a time. One that is still `is_due` when
+//! its `pi_lock` is taken need not be: the masks are what they were, as they do not change while
+//! some are out, and the group is its own, as its mask is set after that changes.
+//!
 //! C header: [`include/linux/kthread_cpus.h`](srctree/include/linux/kthread_cpus.h)
 
 use kernel::{
@@ -95,6 +99,12 @@ impl Member {
         // SAFETY: The caller promises that it is not NULL.
         // INVARIANT: The caller promises what is needed.
         Self(unsafe { NonNull::new_unchecked(affinity) })
+    }
+
+    fn set_due(self, is_due: bool) {
+        // SAFETY: By the type invariant, it is valid and the lock is held, so that nobody else
+        // writes; who reads it without the lock does so by READ_ONCE().
+        unsafe { (&raw mut (*self.0.as_ptr()).is_due).write_volatile(is_due) };
     }
 
     fn node(self) -> *mut bindings::list_head {
@@ -222,6 +232,7 @@ pub(super) fn possible() -> &'static [usize] {
 /// # Safety
 ///
 /// `mask` must be NULL or valid for reading, and `to` have no more words than it.
+#[inline(never)]
 unsafe fn copied(to: &mut [usize], mask: *const bindings::cpumask) -> Option<&[usize]> {
     if mask.is_null() {
         return None;
@@ -289,7 +300,10 @@ pub unsafe extern "C" fn kthread_registry_remove(affinity: *mut bindings::kthrea
     // SAFETY: The caller promises that it is valid.
     let member = unsafe { Member::new(affinity) };
 
-    locked(|registry, _| registry.unregister(member));
+    locked(|registry, _| {
+        member.set_due(false);
+        registry.unregister(member);
+    });
 }
 
 /// Gives a kthread the preference `mask`, or if `update` another preference than it has. May sleep.
@@ -318,6 +332,7 @@ pub unsafe extern "C" fn kthread_registry_prefer(
                 // SAFETY: The caller promises that it is valid for reading. Copies are as long.
                 unsafe { copied(wanted, mask) };
                 CpuSet::retain(&mut **wanted, possible());
+                member.set_due(false);
                 registry.prefer(member, wanted, &mut prealloc, update)
             });
 
@@ -350,6 +365,7 @@ pub unsafe extern "C" fn kthread_registry_prefer_noise(
     let member = unsafe { Member::new(affinity) };
 
     locked(|registry, _| {
+        member.set_due(false);
         registry.prefer_noise(member, |to| {
             // SAFETY: The caller promises that it is valid for reading. The registry's are as long.
             unsafe { copied(to, mask) };
@@ -408,7 +424,8 @@ const MOST_GROUPS: u32 = 256;
 /// Hands out kthreads that have to be evaluated. Any context.
 ///
 /// `at`, which is 0 at first, is where to go on. Sets up to `most` of `tasks` to kthreads, with a
-/// reference to each that the caller drops.
+/// reference to each that the caller drops, and `allowed` to where those are to be whose `is_due`
+/// is set, unless user space or a cpuset has a say.
 ///
 /// Returns how many, or -1 if there is nothing left to do.
 ///
@@ -416,14 +433,20 @@ const MOST_GROUPS: u32 = 256;
 ///
 /// * `at` must be valid for reading and writing.
 /// * `tasks` must be valid for writing `most` pointers.
+/// * `allowed` must be valid for writing, and nobody else may access it during the call.
+/// * Nobody else may call this, or [`kthread_registry_change`], until the masks of those kthreads
+///   have been set.
 #[export]
 pub unsafe extern "C" fn kthread_registry_next(
     at: *mut c_ulong,
     tasks: *mut *mut bindings::task_struct,
     most: c_uint,
+    allowed: *mut bindings::cpumask,
 ) -> c_int {
     // SAFETY: The caller promises that it is valid.
     let at = unsafe { &mut *at };
+    // SAFETY: The caller promises that it is valid for writing, and it is at least that long.
+    let allowed = unsafe { core::slice::from_raw_parts_mut(allowed.cast(), length()) };
     let mut groups = MOST_GROUPS;
 
     locked(|registry, _| {
@@ -431,11 +454,20 @@ pub unsafe extern "C" fn kthread_registry_next(
             return -1;
         }
 
-        let mut count = 0;
+        // That of whose threads is in `allowed`.
+        let (mut group, mut count) = (None, 0);
         while count < most {
             let Some(member) = registry.next(at, &mut groups) else {
                 break;
             };
+
+            if count == 0 {
+                group = registry.allowed(member).map(|cpus| {
+                    allowed.assign(cpus);
+                    member.group()
+                });
+            }
+            member.set_due(group == Some(member.group()));
 
             // SAFETY:
             // * A member that is registered is valid, and its task, which unregisters it, not yet
@@ -490,6 +522,7 @@ pub unsafe extern "C" fn kthread_registry_evaluate(
         _ => lent.excluded,
     };
     let outcome = locked(|registry, [asked_copy, cpuset_copy, excluded_copy]| {
+        member.set_due(false);
         // SAFETY: The caller promises that the masks are valid or NULL, and copies are as long. Of
         // a task whose pi_lock is held, user_cpus_ptr stays, and what it points to never changes;
         // nor does what the caller is about to set it to.

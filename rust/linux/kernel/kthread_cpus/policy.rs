@@ -10,6 +10,7 @@
 /// Where that says so, it is not inlined, as the loop over what are few words would be unrolled.
 pub trait CpuSet: AsRef<[usize]> + AsMut<[usize]> {
     /// Makes this set equal to `other`.
+    #[inline(never)]
     fn assign(&mut self, other: &[usize]) {
         for (to, from) in self.as_mut().iter_mut().zip(other) {
             *to = *from;
@@ -53,6 +54,7 @@ pub trait CpuSet: AsRef<[usize]> + AsMut<[usize]> {
     }
 
     /// Whether every CPU of this set is in `other`.
+    #[inline(never)]
     fn is_subset(&self, other: &[usize]) -> bool {
         let mut words = self.as_ref().iter().zip(other);
 

@@ -198,6 +198,7 @@ fn grow<T>(table: &mut KVVec<T>, larger: &mut KVVec<T>) {
 }
 
 /// Masks of `words` words without a CPU, or [`AllocError`] if there is no memory. May sleep.
+#[inline(never)]
 pub fn no_cpus<const N: usize>(words: usize) -> Result<[KVec<usize>; N], AllocError> {
     let mut masks = [const { KVec::new() }; N];
 
@@ -343,8 +344,9 @@ impl<L: List> Registry<L> {
             let _ = watches.push_within_capacity(L::EMPTY);
         }
 
-        let [confined, housekeeping, usable, possible, better, awaited, scratch @ ..] =
-            no_cpus::<9>(words)?;
+        let [confined, housekeeping, usable] = no_cpus(words)?;
+        let [possible, better, awaited] = no_cpus(words)?;
+        let scratch = no_cpus(words)?;
 
         Ok(Self {
             groups,
@@ -445,6 +447,16 @@ impl<L: List> Registry<L> {
         if to != at {
             self.part(thread);
             self.join(thread, to);
+            // It runs where it was until it is evaluated, by its owner or by who moves others.
+            if update {
+                let displaced = self.displaced();
+
+                if let Some((group, _)) = self.unlink(thread) {
+                    group.waiting += 1;
+                    thread.set_watch(displaced);
+                    self.due.add(thread);
+                }
+            }
         }
         Ok(())
     }
@@ -526,6 +538,7 @@ impl<L: List> Registry<L> {
     }
 
     /// Begins a generation. The group of the threads without a preference is always up to date.
+    #[inline(never)]
     fn begin(&mut self) {
         self.generation += 1;
         self.stale = self.groups.len();
@@ -609,8 +622,29 @@ impl<L: List> Registry<L> {
         }
 
         let thread = self.due.first()?;
-        self.move_to(thread, 0);
+        let index = Self::index(thread);
+
+        self.refresh(index);
+        // As `move_to()`, but it is known in which list it is.
+        self.due.forget(thread);
+        L::unlink(thread);
+        if let Some(group) = self.groups.get_mut(index) {
+            if thread.watch() != 0 {
+                group.waiting -= 1;
+                thread.set_watch(0);
+            }
+            group.settled.add(thread);
+        }
         Some(thread)
+    }
+
+    /// Where `thread` is to be, which was just handed out, if neither user space nor a cpuset has a
+    /// say: what [`Registry::evaluate()`] would find then.
+    pub fn allowed(&self, thread: L::Thread) -> Option<&[usize]> {
+        let group = self.groups.get(Self::index(thread))?;
+        let is_sure = self.masks.is_confined || group.allowed.intersects(&self.masks.usable);
+
+        is_sure.then_some(&*group.allowed)
     }
 
     /// Decides what the mask of `thread` is to be, if `request` is made, and sets `result` to it if
@@ -914,6 +948,7 @@ impl<L: List> Registry<L> {
 
     /// Opens a group for the mask `wanted`, which belongs at `place` in the order. Returns where it
     /// is.
+    #[inline(never)]
     fn open(
         &mut self,
         place: usize,
