@@ -84,10 +84,10 @@ bool kthread_affinity_is_managed(struct task_struct *p)
  */
 bool kthread_affinity_follows_group(struct task_struct *p)
 {
+	struct kthread_affinity *affinity = kthread_affinity_managed(p);
 	const struct cpumask *excluded;
 
-	if (p->user_cpus_ptr || p->flags & PF_NO_SETAFFINITY ||
-	    !READ_ONCE(kthread_affinity_of(p)->is_due))
+	if (!affinity || !READ_ONCE(affinity->is_due) || p->user_cpus_ptr)
 		return false;
 	guard(rcu)();
 	return !cpuset_task_cpus(p, &excluded);
