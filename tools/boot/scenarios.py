@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from facts import FLAGS
-from vm import BEFORE_7_0, BOOT_TIMEOUT, UNPATCHED, Machine
+from vm import ARCH, ARCHES, BEFORE_7_0, BOOT_TIMEOUT, UNPATCHED, Machine
 
 # What the guest does by default, and what it does when it is to be seen at work.
-AT_WORK = "kcguest.do=umh,irqs,work,facts"
+IRQS = "irqs," if ARCHES[ARCH].serial_interrupts else ""
+AT_WORK = f"kcguest.do=umh,{IRQS}work,facts"
 # Every warning names the value; that of an error in the text also the place of it.
 OFFSET = re.compile(r"(?:offset|position|character|at) (?P<offset>\d+)")
 
@@ -42,6 +43,10 @@ class Boot:
             found.add("absent CPUs")
         if "acpi=" in self.append:
             found.add("ACPI")
+        if "nolapic" in self.append:
+            found.add("local APIC")
+        if "/sys/power/state" in self.append:
+            found.add("suspend to RAM")
         return found
 
     @property

@@ -120,6 +120,8 @@ class Arch:
     lacks: tuple[tuple[str, str], ...] = ()
     # Interrupts that each CPU has for itself have numbers like the others.
     numbers_all: bool = True
+    # Whether the serial port interrupts when it has sent something.
+    serial_interrupts: bool = True
 
 
 # The emulated timer may be late on a busy host, which Linux takes for a broken one. It also has
@@ -129,6 +131,8 @@ X86_APPEND = ("console=ttyS0", "panic=-1", "no_timer_check", "lpj=16000000")
 VIRT_LACKS = (
     ("absent CPUs", "QEMU's board virt has all its CPUs from the start"),
     ("ACPI", "the kernel has the device tree"),
+    ("local APIC", "its interrupt controllers are others"),
+    ("suspend to RAM", "QEMU's firmware for the board virt has none"),
 )
 
 ARCHES = {
@@ -150,6 +154,8 @@ ARCHES = {
         ("console=ttyAMA0", "panic=-1"),
         many="virt,gic-version=3",
         lacks=VIRT_LACKS,
+        # The emulated PL011 never has to wait.
+        serial_interrupts=False,
     ),
     "riscv64": Arch(
         "qemu-system-misc (Debian 12) or qemu-system-riscv",
