@@ -47,6 +47,8 @@ class Boot:
             found.add("local APIC")
         if "/sys/power/state" in self.append:
             found.add("suspend to RAM")
+        if machine.network or machine.nvme:
+            found.add("interrupts of PCI")
         return found
 
     @property

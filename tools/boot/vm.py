@@ -164,7 +164,11 @@ ARCHES = {
         "rv64",
         "arch/riscv/boot/Image",
         ("console=ttyS0", "panic=-1"),
-        lacks=VIRT_LACKS,
+        lacks=(
+            *VIRT_LACKS,
+            # As seen on the unpatched kernel, whose NVMe driver waits for them in vain.
+            ("interrupts of PCI", "with two sockets, QEMU's board virt does not deliver them"),
+        ),
     ),
 }
 

@@ -115,6 +115,8 @@ def test_scripts_say_the_same(arch: str) -> None:
 def test_what_a_machine_lacks() -> None:
     """A boot says what it needs in the words in which a machine says what it lacks."""
     lacks = dict(vm.ARCHES["arm64"].lacks)
+    assert Boot("on", Machine(nvme=True), "").needs == {"interrupts of PCI"}
+    assert lacks.keys() | {"interrupts of PCI"} == dict(vm.ARCHES["riscv64"].lacks).keys()
     words = "acpi=off nolapic kcguest.do=steps:write=/sys/power/state:mem"
     assert Boot("on", HALF, words).needs == lacks.keys()
     assert Boot("on", Machine(hotplug=True), "").needs == {"absent CPUs"}
