@@ -266,15 +266,18 @@ def first_process(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[st
 def interrupts(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
     """The default affinity of interrupts is K, or as without, or what irqaffinity= says.
 
-    Nobody has placed an interrupt in this guest: all go where the default says.
+    Nobody has placed an interrupt in this guest: all go where the default says, unless the
+    interrupt controller serves none of these CPUs.
     """
     expected = [plain.last.irq_default or NO_CPUS]
     if confines(scenario, "irq"):
         expected = limits(scenario, facts.last)
     if scenario.irq is not None:
         expected = [parse_cpus(scenario.irq)]
+    served = set(scenario.machine.irq_cpus())
+    masks = [mask if mask & served else facts.last.online for mask in expected]
     for name, cpus in facts.fired.items():
-        if not any(cpus <= mask for mask in expected):
+        if not any(cpus <= mask for mask in masks):
             yield f"the interrupt of {name} has fired on {format_cpus(cpus)}"
     if not facts.fired and "irqs" in [name for name, _, _ in facts.actions]:
         yield "no interrupt has fired"
@@ -284,7 +287,7 @@ def interrupts(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
     affinities = {irq.number: irq.affinity for irq in placeable(scenario, facts.last)}
     for number, affinity in affinities.items():
         # The clock must not be moved, and the cascade of an i8259 cannot.
-        if number not in (0, 2) and not any(affinity <= mask for mask in expected):
+        if number not in (0, 2) and not any(affinity <= mask for mask in masks):
             yield f"interrupt {number} goes to {format_cpus(affinity)}"
     for thread in facts.last.threads:
         if thread.irq is not None and not thread.allowed <= affinities.get(thread.irq, NO_CPUS):

@@ -656,7 +656,7 @@ ERROR_LEVEL = 3
 TIMING = re.compile(
     r"^(tsc|clocksource|hpet|mtrr|sched_clock): |Fast TSC|Unstable clock|CE: hpet increased"
     r"|^APIC (timer|calibration|frequency)"
-    r"|lapic is not functional|high resolution mode|perf: interrupt took"
+    r"|lapic is not functional|high resolution mode|(perf|hrtimer): interrupt took"
     r"|keep using the local clock|trace_clock=local|on the kernel command line"
 )
 

@@ -43,12 +43,16 @@ class Boot:
             found.add("absent CPUs")
         if "acpi=" in self.append:
             found.add("ACPI")
+        if re.search(r"\b(nosmp|maxcpus=0)\b", self.append):
+            found.add("CPUs that nosmp takes")
         if "nolapic" in self.append:
             found.add("local APIC")
         if "/sys/power/state" in self.append:
             found.add("suspend to RAM")
         if machine.network or machine.nvme:
             found.add("interrupts of PCI")
+        if (machine.sockets or machine.nodes) > 2:
+            found.add("more than two sockets")
         return found
 
     @property

@@ -120,6 +120,9 @@ class Arch:
     lacks: tuple[tuple[str, str], ...] = ()
     # Interrupts that each CPU has for itself have numbers like the others.
     numbers_all: bool = True
+    # Whether a socket has an interrupt controller of its own, which serves no other: all devices
+    # are at the first.
+    irqs_by_socket: bool = False
     # Whether the serial port interrupts when it has sent something.
     serial_interrupts: bool = True
 
@@ -153,7 +156,10 @@ ARCHES = {
         "arch/arm64/boot/Image",
         ("console=ttyAMA0", "panic=-1"),
         many="virt,gic-version=3",
-        lacks=VIRT_LACKS,
+        lacks=(
+            *VIRT_LACKS,
+            *((("CPUs that nosmp takes", "they stay possible on 6.18"),) if BEFORE_7_0 else ()),
+        ),
         # The emulated PL011 never has to wait.
         serial_interrupts=False,
     ),
@@ -168,7 +174,9 @@ ARCHES = {
             *VIRT_LACKS,
             # As seen on the unpatched kernel, whose NVMe driver waits for them in vain.
             ("interrupts of PCI", "with two sockets, QEMU's board virt does not deliver them"),
+            ("more than two sockets", "QEMU's board virt does not start with these"),
         ),
+        irqs_by_socket=True,
     ),
 }
 
@@ -234,6 +242,13 @@ class Machine:
             return range(node, total, self.nodes)
         cores = total // self.nodes
         return range(node * cores, (node + 1) * cores)
+
+    def irq_cpus(self) -> range:
+        """Returns the CPUs to which devices can send interrupts."""
+        total = self.maxcpus or self.smp
+        if ARCHES[self.arch].irqs_by_socket:
+            return range(total // (self.sockets or self.nodes))
+        return range(total)
 
     def arguments(self) -> list[str]:
         """Returns QEMU's arguments; every node has a memory of its own."""

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,13 +113,20 @@ def test_scripts_say_the_same(arch: str) -> None:
     ]
 
 
+def test_interrupts_of_a_socket() -> None:
+    """On riscv64, devices have only the interrupt controller of the first socket."""
+    assert list(Machine(smp=8, nodes=2, arch="riscv64").irq_cpus()) == [0, 1, 2, 3]
+    assert list(Machine(smp=8, sockets=8, arch="riscv64").irq_cpus()) == [0]
+    assert list(Machine(smp=8, nodes=2, arch="x86_64").irq_cpus()) == list(range(8))
+
+
 def test_what_a_machine_lacks() -> None:
     """A boot says what it needs in the words in which a machine says what it lacks."""
-    lacks = dict(vm.ARCHES["arm64"].lacks)
-    assert Boot("on", Machine(nvme=True), "").needs == {"interrupts of PCI"}
-    assert lacks.keys() | {"interrupts of PCI"} == dict(vm.ARCHES["riscv64"].lacks).keys()
-    words = "acpi=off nolapic kcguest.do=steps:write=/sys/power/state:mem"
-    assert Boot("on", HALF, words).needs == lacks.keys()
+    words = "acpi=off nolapic nosmp kcguest.do=steps:write=/sys/power/state:mem"
+    everything = Boot("on", replace(HALF, nvme=True), words).needs
+    for arch in vm.ARCHES.values():
+        assert dict(arch.lacks).keys() <= everything
+    assert everything - dict(vm.ARCHES["riscv64"].lacks).keys() == {"CPUs that nosmp takes"}
     assert Boot("on", Machine(hotplug=True), "").needs == {"absent CPUs"}
     assert not Boot("on", Machine(), "kthread_cpus=0-1").needs
     assert not vm.ARCHES["x86_64"].lacks
