@@ -5,10 +5,10 @@
  * else changes.
  * All of their code is in the module: what runs it later than its end is an oops.
  *
- *	insmod kcbrief.ko [fail=1] [still=1]
+ *	insmod kcbrief.ko [fail=1] [still=1] [serves=N]
  *
  * With fail, loading ends with ENOMEM after all of them have been made. With still, the
- * interrupt cannot be placed.
+ * interrupt cannot be placed; with serves, only on the first N CPUs.
  */
 
 #define pr_fmt(fmt) "kcbrief: " fmt
@@ -18,6 +18,7 @@
 #include <linux/interrupt.h>
 #include <linux/irq.h>
 #include <linux/kthread.h>
+#include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
 #include <linux/sched.h>
@@ -29,6 +30,10 @@ MODULE_PARM_DESC(fail, "make all of the threads, and then fail to load");
 static bool still;
 module_param(still, bool, 0);
 MODULE_PARM_DESC(still, "have an interrupt that no CPU can be chosen for");
+
+static unsigned int serves = NR_CPUS;
+module_param(serves, uint, 0);
+MODULE_PARM_DESC(serves, "how many CPUs the interrupt controller serves");
 
 enum { UNBOUND, ON_NODE, PREFERRED, BOUND, UNBORN, THREADS };
 
@@ -50,9 +55,9 @@ static irqreturn_t handle_in_thread(int number, void *data) { return IRQ_HANDLED
 
 static int set_affinity(struct irq_data *data, const struct cpumask *mask, bool force)
 {
-	const unsigned int cpu = cpumask_any_and(mask, cpu_online_mask);
+	const unsigned int cpu = cpumask_first_and(mask, cpu_online_mask);
 
-	if (cpu >= nr_cpu_ids)
+	if (cpu >= min(serves, nr_cpu_ids))
 		return -EINVAL;
 	irq_data_update_effective_affinity(data, cpumask_of(cpu));
 	return IRQ_SET_MASK_OK;

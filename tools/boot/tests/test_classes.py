@@ -190,6 +190,24 @@ def test_irqaffinity_wins(boot: Boot, reference: Boot, boots: Boots) -> None:
     assert not new_complaints(facts, other)
 
 
+FEW_SERVED = Boot(
+    "on",
+    Machine(),
+    "kthread_cpus=4-5 kcguest.do=insmod:/kc/kcbrief.ko~serves=2,facts",
+    "kcload",
+)
+
+
+@pytest.mark.parametrize("boot", [FEW_SERVED], ids=["some-cpus"])
+def test_controller_of_some_cpus(boot: Boot, boots: Boots) -> None:
+    """An interrupt whose controller serves no CPU of the list is handled where it can be."""
+    facts = boots.facts(boot)
+    assert not facts.failed_actions
+    threads = [thread for thread in facts.last.threads if thread.irq is not None]
+    (number,) = (thread.irq for thread in threads if thread.name.endswith("-kcbrief"))
+    assert [irq.effective for irq in facts.last.irqs if irq.number == number] == [{0}]
+
+
 ONE_OUTSIDE = Boot(
     "on",
     Machine(),
