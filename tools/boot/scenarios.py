@@ -45,6 +45,8 @@ class Boot:
             found.add("ACPI")
         if re.search(r"\b(nosmp|maxcpus=0)\b", self.append):
             found.add("CPUs that nosmp takes")
+        if re.search(r"\bnosmt\b", self.append):
+            found.add("threads that nosmt takes")
         if "nolapic" in self.append:
             found.add("local APIC")
         if "/sys/power/state" in self.append:

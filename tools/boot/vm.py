@@ -176,6 +176,7 @@ ARCHES = {
             ("interrupts of PCI", "with two sockets, QEMU's board virt does not deliver them"),
             ("more than two sockets", "QEMU's board virt does not start with these"),
             ("CPUs that nosmp takes", "they stay possible on RISC-V"),
+            ("threads that nosmt takes", "its kernel has no nosmt"),
         ),
         irqs_by_socket=True,
     ),

@@ -122,7 +122,7 @@ def test_interrupts_of_a_socket() -> None:
 
 def test_what_a_machine_lacks() -> None:
     """A boot says what it needs in the words in which a machine says what it lacks."""
-    words = "acpi=off nolapic nosmp kcguest.do=steps:write=/sys/power/state:mem"
+    words = "acpi=off nolapic nosmp nosmt kcguest.do=steps:write=/sys/power/state:mem"
     everything = Boot("on", replace(HALF, nvme=True), words).needs
     for arch in vm.ARCHES.values():
         assert dict(arch.lacks).keys() <= everything
