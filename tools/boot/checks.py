@@ -267,18 +267,20 @@ def interrupts(scenario: Scenario, facts: Facts, plain: Facts) -> Iterator[str]:
     """The default affinity of interrupts is K, or as without, or what irqaffinity= says.
 
     Nobody has placed an interrupt in this guest: all go where the default says, unless the
-    interrupt controller serves none of these CPUs.
+    interrupt controller serves none of these CPUs, and then to those that it serves.
     """
     expected = [plain.last.irq_default or NO_CPUS]
     if confines(scenario, "irq"):
         expected = limits(scenario, facts.last)
     if scenario.irq is not None:
         expected = [parse_cpus(scenario.irq)]
-    served = set(scenario.machine.irq_cpus())
-    masks = [mask if mask & served else facts.last.online for mask in expected]
-    if scenario.irq is not None and ARCHES[scenario.machine.arch].irqs_by_socket:
-        # The driver of the interrupt controller asks for them, and nothing is confined.
-        masks.append(frozenset(served))
+    masks = expected
+    if ARCHES[scenario.machine.arch].irqs_by_socket:
+        served = frozenset(scenario.machine.irq_cpus())
+        masks = [mask if mask & served else served for mask in expected]
+        if scenario.irq is not None:
+            # The driver of the interrupt controller asks for them, and nothing is confined.
+            masks.append(served)
     for name, cpus in facts.fired.items():
         if not any(cpus <= mask for mask in masks):
             yield f"the interrupt of {name} has fired on {format_cpus(cpus)}"

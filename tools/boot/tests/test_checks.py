@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from checks import placement, surprises
+from checks import interrupts, placement, surprises
 from facts import (
     FLAGS,
     PF_KTHREAD,
@@ -23,7 +23,7 @@ from facts import (
     parse_cpus,
 )
 from scenarios import SCENARIOS, Scenario
-from vm import BEFORE_7_0
+from vm import BEFORE_7_0, Machine
 
 BOUND = PF_KTHREAD | PF_NO_SETAFFINITY
 ALL = parse_cpus("0-7")
@@ -120,6 +120,21 @@ BREAK: list[tuple[str, Callable[[Facts], object]]] = [
     ),
     ("there is no managed kthread kswapd1", lambda f: f.last.threads.pop(1)),
 ]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "affinity", "is_wrong"),
+    [("7", "0-3", False), ("7", "0-7", True), ("2-5", "2-5", False), ("2-5", "0-3", True)],
+)
+def test_interrupt_controller_of_a_socket(cpus: str, affinity: str, is_wrong: bool) -> None:
+    """On riscv64 an interrupt goes to the first socket, on the list if that has CPUs of it."""
+    machine = Machine(arch="riscv64")
+    scenario = Scenario("example", f"kthread_cpus={cpus}", cpus, machine=machine)
+    seen = facts(cpus)
+    seen.fired.clear()
+    seen.last.threads = [thread for thread in seen.last.threads if thread.irq is None]
+    seen.last.irqs = [Irq(9, parse_cpus(affinity), parse_cpus("1"))]
+    assert bool(list(interrupts(scenario, seen, facts()))) == is_wrong
 
 
 def test_rescuer_at_work() -> None:

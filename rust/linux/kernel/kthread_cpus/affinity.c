@@ -197,20 +197,15 @@ static int kthread_affinity_stop(void *data)
 }
 
 /*
- * Puts a kthread where it belongs. Does not wait until it enables migration, but
- * has a worker do that.
+ * Puts a kthread where it belongs that would have to be stopped for it, or has
+ * disabled migration. Does not wait until it enables that, but has a worker do so.
  */
 static void kthread_affinity_move(struct task_struct *p,
 				  enum kthread_affinity_reason reason)
 {
-	struct kthread_affinity_work *w, stop;
+	struct kthread_affinity_work *w, stop = { .task = p, .reason = reason };
 	unsigned int tries;
 
-	if (kthread_reset_cpus_allowed(p, reason, false) != -EAGAIN)
-		return;
-
-	stop.task = p;
-	stop.reason = reason;
 	/* It runs, or has disabled migration. Stopped, only the latter is left. */
 	if (stop_one_cpu(task_cpu(p), kthread_affinity_stop, &stop) != -EAGAIN &&
 	    kthread_reset_cpus_allowed(p, reason, false) != -EAGAIN)
@@ -239,8 +234,11 @@ static void kthread_affinity_move(struct task_struct *p,
  */
 void kthread_affinity_update(struct task_struct *p)
 {
-	if (kthread_cpus_confines(KTHREAD_CPUS_KTHREAD) && kthread_affinity_is_managed(p))
-		kthread_affinity_move(p, KTHREAD_AFFINITY_HOUSEKEEPING);
+	const enum kthread_affinity_reason reason = KTHREAD_AFFINITY_HOUSEKEEPING;
+
+	if (kthread_cpus_confines(KTHREAD_CPUS_KTHREAD) &&
+	    kthread_reset_cpus_allowed(p, reason, false) == -EAGAIN)
+		kthread_affinity_move(p, reason);
 }
 
 /*
