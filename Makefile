@@ -42,7 +42,7 @@ help:
 	@echo '  make disturbances   planted in a guest: kthread-cpus watch must name each, and what moves it (long)'
 	@echo '  make peers    kthread-cpus watch on this machine: the counts of trace-cmd and perf, as root'
 	@echo '  make broad    a kernel with many subsystems at work: every kernel thread accounted for (long)'
-	@echo '  make fuzz     the parser against the C one of the kernel source'
+	@echo '  make fuzz     the parser against the C one of the kernel source; the core against its models'
 	@echo '  make bench    the cost on the unpatched and the patched kernel, and its limits (long)'
 	@echo '  make tool     build/tool-dist: the program kthread-cpus, its man pages and completions'
 	@echo '  make tool-deb build/tool-deb: that as a Debian package; scripts/tool-deb test tries it (Debian 12, 13)'
@@ -169,6 +169,7 @@ broad: setup tree
 
 fuzz: setup source
 	@scripts/fuzz
+	@scripts/fuzz models
 
 bench: setup tree
 	@scripts/bench

@@ -1053,6 +1053,25 @@ proptest! {
     }
 }
 
+/// Whoever waits for a CPU still does when it is refused the CPUs for kernel noise that it asks for.
+#[test]
+fn displaced_threads_that_ask_for_noise_come_back() {
+    for confined in [None, Some(1)] {
+        let mut world = World::confined(2, 1);
+
+        world.register(1, None);
+        world.down(1, 0);
+        world.register_as(0, None, 1, Some(2));
+        world.confine(confined);
+        world.prefer_noise(0);
+        assert_eq!(world.is_on(0), 1);
+        world.up_again(1);
+        world.settle();
+        world.check();
+        assert_eq!(world.is_on(0), if confined.is_some() { 1 } else { 2 });
+    }
+}
+
 /// As far as nobody asks for anything, a pass hands out those whose CPUs change, once each, and nobody
 /// else.
 #[derive(Clone, Debug)]

@@ -449,13 +449,7 @@ impl<L: List> Registry<L> {
             self.join(thread, to);
             // It runs where it was until it is evaluated, by its owner or by who moves others.
             if update {
-                let displaced = self.displaced();
-
-                if let Some((group, _)) = self.unlink(thread) {
-                    group.waiting += 1;
-                    thread.set_watch(displaced);
-                    self.due.add(thread);
-                }
+                self.have_evaluated(thread);
             }
         }
         Ok(())
@@ -477,8 +471,26 @@ impl<L: List> Registry<L> {
                 self.outdate(at);
             }
         }
+        let is_due =
+            thread.watch() != 0 || self.everyone == self.generation && !self.due.is_empty();
+
         self.part(thread);
         self.join(thread, at);
+        // The scheduler may refuse it these CPUs.
+        if is_due {
+            self.have_evaluated(thread);
+        }
+    }
+
+    /// Has `thread` evaluated, as if a CPU had come that it waits for.
+    fn have_evaluated(&mut self, thread: L::Thread) {
+        let displaced = self.displaced();
+
+        if let Some((group, _)) = self.unlink(thread) {
+            group.waiting += 1;
+            thread.set_watch(displaced);
+            self.due.add(thread);
+        }
     }
 
     /// Lets `with` set the masks, and begins a generation in which all threads are evaluated, as
