@@ -32,6 +32,14 @@ pub mod bindings {
     pub const kthread_cpus_class_KTHREAD_CPUS_TIMER: u32 = 1 << 5;
 }
 
+#[path = "../linux/rust/kernel/cpumask/sets.rs"]
+pub mod sets;
+
+/// What the kernel crate has for CPU masks, apart from those of C.
+pub mod cpumask {
+    pub use crate::sets;
+}
+
 /// How things are shown.
 pub mod fmt {
     pub use core::fmt::{Display, Formatter, Result};

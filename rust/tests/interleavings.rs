@@ -81,6 +81,12 @@ impl List for Members {
     fn append(&mut self, other: &mut Self) {
         self.0.append(&mut other.0);
     }
+
+    fn move_while(&mut self, to: &mut Self, mut with: impl FnMut(Member) -> bool) {
+        while self.first().is_some_and(&mut with) {
+            to.0.extend(self.0.pop());
+        }
+    }
 }
 
 /// A piece of the protocol that is not there.
@@ -330,12 +336,17 @@ impl World {
             if registry.is_settled() {
                 return;
             }
-            let Some(member) = registry.next(&mut at, &mut 1) else {
+            let mut found = None;
+            let allowed = registry
+                .next(&mut at, &mut 1, 1, |member, is_sure| {
+                    member.0.is_due.store(is_sure, Relaxed);
+                    found = Some(member);
+                })
+                .map(|cpus| cpus[0]);
+            drop(registry);
+            let Some(member) = found else {
                 continue;
             };
-            let allowed = registry.allowed(member).map(|cpus| cpus[0]);
-            member.0.is_due.store(allowed.is_some(), Relaxed);
-            drop(registry);
 
             if self.fault != Fault::NotEvaluated {
                 self.reset_to(member.0.number, allowed);

@@ -3,7 +3,10 @@
 //! The decisions, on every combination of sets of a few CPUs, against the words of the
 //! specification.
 
-use kthread_cpus_core::policy::{self, CpuSet, Cpus};
+use kthread_cpus_core::{
+    cpumask::sets::CpuSet,
+    policy::{self, Cpus},
+};
 
 /// The first CPU of three that are in two words.
 const FIRST: u32 = usize::BITS - 1;
@@ -39,10 +42,10 @@ fn the_first_level_with_an_online_cpu() {
                         possible: &mask(possible),
                     };
                     let preferred = preferred.map(mask);
-                    let preferred = preferred.as_ref().map(|words| &words[..]);
+                    let preferred = preferred.as_ref().map_or(&[][..], |words| words);
                     let mut got = [usize::MAX; 2];
 
-                    policy::effective(&mut got, preferred, &cpus);
+                    policy::effective(&mut got, preferred, &cpus, &mut []);
                     assert_eq!(got, mask(allowed));
                 }
             }

@@ -154,6 +154,14 @@ impl List for Ring {
         second_end.set_next(first);
         first.set_previous(second_end);
     }
+
+    fn move_while(&mut self, to: &mut Self, mut with: impl FnMut(Handle) -> bool) {
+        while let Some(thread) = self.0.filter(|thread| with(*thread)) {
+            self.forget(thread);
+            Self::unlink(thread);
+            to.add(thread);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -835,24 +843,50 @@ impl World {
 
     /// Goes on with the pass, for at most `threads` threads and `groups` groups.
     fn step(&mut self, threads: usize, mut groups: u32) -> usize {
-        for count in 0..threads {
-            let Some(handle) = self.registry.next(&mut self.at, &mut groups) else {
+        let mut count = 0;
+
+        while count < threads {
+            let found = self.handed_out.len();
+            let (handed_out, most) = (&mut self.handed_out, threads - count);
+            let mut was_sure = None;
+            let allowed = self
+                .registry
+                .next(&mut self.at, &mut groups, most, |handle, is_sure| {
+                    assert_ne!(handle.group(), 0);
+                    assert_eq!(*was_sure.get_or_insert(is_sure), is_sure);
+                    handed_out.push(handle.0.number);
+                })
+                .map(set);
+            let batch = self.handed_out[found..].to_vec();
+
+            if batch.is_empty() {
+                assert_eq!(allowed, None);
                 return count;
-            };
+            }
+            assert!(batch.len() <= most);
+            assert_eq!(was_sure, Some(allowed.is_some()));
+            count += batch.len();
+            for thread in batch {
+                self.request(thread, Asked::Reset, false);
 
-            assert_ne!(handle.group(), 0);
-            self.handed_out.push(handle.0.number);
-            let allowed = self.registry.allowed(handle).map(set);
-            self.request(handle.0.number, Asked::Reset, false);
-
-            // What those get who are not asked about.
-            let known = self.known[handle.0.number].expect("it is registered");
-            if known.user.is_none() && known.cpuset.is_none() {
-                assert_eq!(allowed.unwrap_or(known.mask), known.mask);
-                self.unasked += u32::from(allowed.is_some());
+                // What those get who are not asked about.
+                let known = self.known[thread].expect("it is registered");
+                if known.user.is_none() && known.cpuset.is_none() {
+                    assert_eq!(allowed.unwrap_or(known.mask), known.mask);
+                    self.unasked += u32::from(allowed.is_some());
+                }
             }
         }
-        threads
+        count
+    }
+
+    /// Hands out one thread.
+    fn next(&mut self, at: &mut usize, groups: &mut u32) -> Option<Handle> {
+        let mut found = None;
+
+        self.registry
+            .next(at, groups, 1, |handle, _| found = Some(handle));
+        found
     }
 
     /// Ends the pass. Returns whom it has handed out.
@@ -862,7 +896,7 @@ impl World {
             self.step(usize::MAX, 3);
         }
         let mut groups = u32::MAX;
-        assert!(self.registry.next(&mut 0, &mut groups).is_none());
+        assert!(self.next(&mut 0, &mut groups).is_none());
         core::mem::take(&mut self.handed_out)
     }
 
@@ -1414,7 +1448,7 @@ fn nothing_is_allocated_or_freed_under_the_lock() {
         let mut at = 0;
         while !registry.is_settled() {
             let none = balance(|| {
-                registry.next(&mut at, &mut 9);
+                registry.next(&mut at, &mut 9, 9, |_, _| ());
             });
             assert_eq!(none, (0, 0));
         }
@@ -1577,7 +1611,7 @@ fn two_passes_share_the_work() {
             world.system.confined = Some(0x0f);
             world.change();
         }
-        match world.registry.next(&mut places[turn % 2], &mut groups) {
+        match world.next(&mut places[turn % 2], &mut groups) {
             Some(handle) => {
                 world.request(handle.0.number, Asked::Reset, false);
                 count += 1;
@@ -1606,9 +1640,10 @@ fn a_call_looks_at_so_many_groups_only() {
     world.down(69, 0);
     let mut calls = 0;
     while !world.registry.is_settled() {
-        let mut most = 10;
+        let (mut at, mut most) = (world.at, 10);
 
-        assert!(world.registry.next(&mut world.at, &mut most).is_none());
+        assert!(world.next(&mut at, &mut most).is_none());
+        world.at = at;
         assert!(most == 0 || world.registry.is_settled());
         calls += 1;
     }

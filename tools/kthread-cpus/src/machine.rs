@@ -365,8 +365,8 @@ mod tests {
         let (cpus, classes) = parsed("kthread,wq,0,N", "0-7").unwrap();
 
         assert_eq!(cpus.to_string(), "0,7");
-        assert!(classes.contains(Classes::WQ) && !classes.contains(Classes::IRQ));
-        assert!(parsed("0", "0-7").unwrap().1.contains(Classes::TIMER));
+        assert_eq!(classes, option::from_names("kthread,wq"));
+        assert_eq!(parsed("0", "0-7").unwrap().1, Classes::ALL);
         // CPUs that can never be there are dropped.
         assert_eq!(
             parsed("0-1,6-9", "0-3,6-7").unwrap().0.to_string(),

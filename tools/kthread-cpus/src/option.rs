@@ -10,6 +10,7 @@ use std::fmt;
 
 pub use kthread_cpus_core::option::Classes;
 use kthread_cpus_core::{
+    bindings,
     cpulist::{Mask, Reason},
     option::{self, Error},
 };
@@ -20,9 +21,16 @@ use crate::cpuset::CpuSet;
 pub const NR_CPUS: u32 = 8192;
 
 /// None of the classes.
-pub const NONE: Classes = Classes::from_bits(0);
-/// All of them, which is what no flag means.
-pub const ALL: Classes = Classes::from_bits(u32::MAX);
+pub const NONE: Classes = Classes(0);
+/// Managed kthreads.
+pub const KTHREAD: Classes = Classes(bindings::kthread_cpus_class_KTHREAD_CPUS_KTHREAD);
+/// Unbound and ordered workqueues, and rescuers.
+pub const WQ: Classes = Classes(bindings::kthread_cpus_class_KTHREAD_CPUS_WQ);
+
+/// Whether `classes` has every class of `others`.
+pub fn contains(classes: Classes, others: Classes) -> bool {
+    classes.0 & others.0 == others.0
+}
 
 /// Returns the classes that a kernel says it confines; those of a newer one are left out.
 pub fn from_names(text: &str) -> Classes {
@@ -31,7 +39,7 @@ pub fn from_names(text: &str) -> Classes {
         .iter()
         .filter(|(flag, _)| names.contains(flag));
 
-    Classes::from_bits(flags.fold(0, |bits, (_, class)| bits | class.bits()))
+    Classes(flags.fold(0, |bits, (_, class)| bits | class))
 }
 
 /// What is wrong with a value, and at which offset.
@@ -64,7 +72,7 @@ pub fn parse(value: &str, count: u32, nr_cpus: u32) -> Result<(CpuSet, Classes),
     let nbits = nr_cpus.max(count);
     let mut words = vec![0; (nbits as usize).div_ceil(usize::BITS as usize)];
     let Some(mut mask) = Mask::with_cpus(&mut words, nbits, count.max(1)) else {
-        return Ok((CpuSet::new(), ALL));
+        return Ok((CpuSet::new(), Classes::ALL));
     };
 
     let classes = option::parse(value.as_bytes(), &mut mask).map_err(ValueError)?;

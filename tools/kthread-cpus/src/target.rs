@@ -9,7 +9,7 @@ use crate::{
     cpuset::{CpuSet, Named},
     error::{Error, Result},
     machine::{Machine, SYSFS},
-    option::{self, Classes},
+    option,
     threads::Inventory,
     topology::Topology,
 };
@@ -90,7 +90,7 @@ impl Target {
         let option = machine.option.as_ref().and_then(|o| o.parsed.as_ref());
         let option = option.filter(|(cpus, _)| cpus.intersects(&boot_housekeeping));
         let classes = machine.classes.or(option.map(|(_, classes)| *classes));
-        let confines = |class| classes.is_none_or(|classes| classes.contains(class));
+        let confines = |class| classes.is_none_or(|classes| option::contains(classes, class));
         let target = |cpus: &CpuSet, source| {
             let chosen = cpus.and(&housekeeping);
             let usable = chosen.intersects(&machine.online);
@@ -102,8 +102,8 @@ impl Target {
                 },
                 unusable: (!usable).then(|| cpus.clone()),
                 source,
-                workqueues: confines(Classes::WQ),
-                kthreads: confines(Classes::KTHREAD),
+                workqueues: confines(option::WQ),
+                kthreads: confines(option::KTHREAD),
             }
         };
 
@@ -249,8 +249,8 @@ pub fn obedience(
         .iter()
         .find(|thread| &*thread.name == "kthreadd")
         .and_then(|thread| thread.allowed.as_deref())
-        .filter(|_| classes.contains(Classes::KTHREAD));
-    let workqueues = workqueues.filter(|_| classes.contains(Classes::WQ));
+        .filter(|_| option::contains(*classes, option::KTHREAD));
+    let workqueues = workqueues.filter(|_| option::contains(*classes, option::WQ));
     let ignores = |what: &str, mask: &CpuSet| {
         let text = format!(
             "this kernel ({}) ignores kthread_cpus={value}: {what} may use CPUs {}, and there is no \

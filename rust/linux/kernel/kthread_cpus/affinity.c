@@ -23,7 +23,7 @@
 #include <linux/workqueue.h>
 
 /* How many kthreads are taken from the registry at once. */
-#define KTHREADS_AT_ONCE	16
+#define KTHREADS_AT_ONCE	64
 
 /* That of the registry. */
 DEFINE_RAW_SPINLOCK(kthread_affinity_lock);
@@ -80,16 +80,16 @@ bool kthread_affinity_is_managed(struct task_struct *p)
 
 /*
  * Whether the mask of a managed kthread, which was taken from the registry, is to be
- * that of its group. Called with its pi_lock.
+ * that of its group. Called with its pi_lock, and rcu_read_lock().
  */
 bool kthread_affinity_follows_group(struct task_struct *p)
 {
-	struct kthread_affinity *affinity = kthread_affinity_managed(p);
 	const struct cpumask *excluded;
 
-	if (!affinity || !READ_ONCE(affinity->is_due) || p->user_cpus_ptr)
+	/* Only of those that are registered. */
+	if (!READ_ONCE(kthread_affinity_of(p)->is_due) || p->flags & PF_NO_SETAFFINITY ||
+	    p->user_cpus_ptr)
 		return false;
-	guard(rcu)();
 	return !cpuset_task_cpus(p, &excluded);
 }
 
@@ -250,20 +250,27 @@ void kthread_affinity_change(enum kthread_affinity_reason reason, unsigned int c
 {
 	struct task_struct *tasks[KTHREADS_AT_ONCE];
 	unsigned long at = 0;
-	int count, i;
+	struct cpumask *allowed = &kthread_affinity_allowed;
+	int count, i, left;
 
 	guard(mutex)(&kthread_affinity_mutex);
 	kthread_registry_change(reason, cpu);
-	while ((count = kthread_registry_next(&at, tasks, ARRAY_SIZE(tasks),
-					      &kthread_affinity_allowed)) >= 0) {
-		for (i = 0; i < count; i++) {
-			if (kthread_set_cpus_allowed_group(tasks[i], reason,
-							   &kthread_affinity_allowed) == -EAGAIN)
-				kthread_affinity_move(tasks[i], reason);
-			put_task_struct(tasks[i]);
+	do {
+		left = 0;
+		/* Those that exit meanwhile are not freed. */
+		scoped_guard(rcu) {
+			count = kthread_registry_next(&at, tasks, ARRAY_SIZE(tasks), allowed);
+			for (i = 0; i < count; i++)
+				if (kthread_set_cpus_allowed_group(tasks[i], reason,
+								   allowed) == -EAGAIN)
+					tasks[left++] = get_task_struct(tasks[i]);
+		}
+		while (left--) {
+			kthread_affinity_move(tasks[left], reason);
+			put_task_struct(tasks[left]);
 		}
 		cond_resched();
-	}
+	} while (count >= 0);
 }
 
 /* An isolated partition has come, gone or changed. Returns 0. May sleep. */

@@ -89,7 +89,7 @@ impl<'a> Mask<'a> {
 
     /// Sets the bits of `region`.
     #[inline(always)]
-    fn set(&mut self, region: &Region) {
+    fn set(&mut self, region: Region) {
         if region.used == region.group {
             self.fill(region.first as usize, region.last as usize);
         } else if region.used != 0 {
@@ -97,42 +97,25 @@ impl<'a> Mask<'a> {
         }
     }
 
-    /// Sets the bits of `region`, in which `0 < used < group`.
-    #[inline(never)]
-    fn set_groups(&mut self, region: &Region) {
+    /// Sets the bits of `region`, in which `0 < used < group`. Nothing in here wraps.
+    #[cold]
+    fn set_groups(&mut self, region: Region) {
         let (mut first, last) = (region.first as usize, region.last as usize);
         let (used, group) = (region.used as usize, region.group as usize);
 
-        if group < BITS {
-            return self.set_small_groups(first, last, used, group);
-        }
-
         // At most one group for every word.
-        loop {
-            // `first <= last` and `used != 0`, so that none of these wraps.
+        while group >= BITS {
             let left = last.wrapping_sub(first);
-            let most = used.wrapping_sub(1);
 
-            self.fill(first, first.wrapping_add(left.min(most)));
+            self.fill(first, first.wrapping_add(left.min(used.wrapping_sub(1))));
             if left < group {
                 return;
             }
             first = first.wrapping_add(group);
         }
-    }
 
-    /// Sets the bits of a [`Region`] in which `0 < used < group < BITS`.
-    ///
-    /// The words hold ever the same groups, only shifted against each other, so that they are made
-    /// word by word, however many groups there are.
-    fn set_small_groups(&mut self, first: usize, last: usize, used: usize, group: usize) {
-        let Some(words) = self.words.get_mut(first / BITS..=last / BITS) else {
-            return;
-        };
-
-        // Nothing of this wraps, and `group` is not 0: then there is nothing to check at run time.
-        let rest = |number: usize| number.checked_rem(group).unwrap_or(0);
-        // A word that begins with a group.
+        // The words hold ever the same groups, only shifted against each other, so that they are
+        // made word by word, however many groups there are. `pattern` begins with a group.
         let mut pattern = 1usize.wrapping_shl(used as u32).wrapping_sub(1);
         let mut done = group;
         while done < BITS {
@@ -140,21 +123,23 @@ impl<'a> Mask<'a> {
             done = done.wrapping_mul(2);
         }
 
-        // What that lacks at its upper end when it is shifted down is what is as many bits below as
-        // the whole groups in a word take.
+        // What it lacks at its upper end when it is shifted down is what is as many bits below as
+        // the whole groups in a word take. `group` is not 0.
+        let rest = |number: usize| number.checked_rem(group).unwrap_or(0);
         let whole = BITS.wrapping_sub(rest(BITS));
         // How far a word begins into a group; bit `first` begins one.
         let mut phase = rest(group.wrapping_sub(rest(first % BITS)));
         let mut wanted = usize::MAX << (first % BITS);
-        let end = words.len().wrapping_sub(1);
 
-        for (at, word) in words.iter_mut().enumerate() {
-            if at == end {
+        for at in first / BITS..=last / BITS {
+            if at == last / BITS {
                 wanted &= usize::MAX >> (BITS - 1 - last % BITS);
             }
             // Where nothing is lacking, the shift may be by `BITS`, and then is by 0.
             let lacking = pattern.wrapping_shl(whole.wrapping_sub(phase) as u32);
-            *word |= wanted & (pattern.wrapping_shr(phase as u32) | lacking);
+            if let Some(word) = self.words.get_mut(at) {
+                *word |= wanted & (pattern.wrapping_shr(phase as u32) | lacking);
+            }
             wanted = usize::MAX;
             phase = rest(phase.wrapping_add(BITS));
         }
@@ -163,7 +148,7 @@ impl<'a> Mask<'a> {
 
 /// The first `used` of every `group` CPUs from `first` to `last`, where `first <= last`, which is a
 /// CPU of the mask, `used <= group`, and `group != 0`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Region {
     first: u32,
     last: u32,
@@ -171,20 +156,7 @@ struct Region {
     group: u32,
 }
 
-impl Region {
-    /// All CPUs from `first` to `last`.
-    const fn all_of(first: u32, last: u32) -> Self {
-        Self {
-            first,
-            last,
-            used: 1,
-            group: 1,
-        }
-    }
-}
-
-/// Whether a byte separates regions: C's `isspace()`, which takes the no-break space of Latin-1, or
-/// a comma.
+/// Whether a byte separates regions: a comma, or what C's `isspace()` takes, Latin-1's 0xa0 too.
 const SEPARATORS: [bool; 256] = {
     let mut separators = [false; 256];
     let mut rest: &mut [bool] = &mut separators;
@@ -203,13 +175,8 @@ fn is_separator(byte: u8) -> bool {
 }
 
 /// Reads a text region by region. All of it is inlined, so as to be in registers.
-#[derive(Clone, Copy)]
 struct Reader<'a> {
     text: &'a [u8],
-    /// The last bit of the mask.
-    last_bit: u32,
-    /// The last CPU, which `N` stands for.
-    last_cpu: u32,
     /// Where in `text` the byte is that is next.
     at: usize,
     /// That byte, 0 at the end as in C.
@@ -236,14 +203,9 @@ impl Reader<'_> {
         }
     }
 
-    /// An error at the byte that is next.
-    fn malformed<T>(&self) -> Result<T, Error> {
-        fail(Reason::Malformed, self.at)
-    }
-
     fn expect(&mut self, byte: u8) -> Result<(), Error> {
         if self.byte != byte {
-            return self.malformed();
+            return fail(Reason::Malformed, self.at);
         }
         self.advance();
         Ok(())
@@ -256,16 +218,16 @@ impl Reader<'_> {
 
     /// Takes a decimal number, or `N` for the last CPU.
     #[inline(always)]
-    fn number(&mut self) -> Result<u32, Error> {
+    fn number(&mut self, mask: &Mask<'_>) -> Result<u32, Error> {
         let begin = self.at;
         let mut number = self.digit();
 
         if self.byte == b'N' {
             self.advance();
-            return Ok(self.last_cpu);
+            return Ok(mask.cpus.wrapping_sub(1));
         }
         if number > 9 {
-            return self.malformed();
+            return fail(Reason::Malformed, begin);
         }
         self.advance();
         while self.digit() <= 9 {
@@ -280,12 +242,10 @@ impl Reader<'_> {
     }
 
     /// Takes what ends a region without groups, and the separators behind it, or returns false if
-    /// there is something else.
-    ///
-    /// Only there a newline is the end of the text; elsewhere it is white space.
+    /// there is something else. Only there a newline ends the text; elsewhere it is white space.
     fn ends_region(&mut self) -> bool {
         match self.byte {
-            b'\n' => self.byte = 0,
+            b'\n' => self.go(self.text.len()),
             0 => {}
             byte if is_separator(byte) => self.separators(),
             _ => return false,
@@ -295,57 +255,56 @@ impl Reader<'_> {
 
     /// Takes a region with the separators behind it.
     #[inline(always)]
-    fn region(&mut self) -> Result<Region, Error> {
+    fn region(&mut self, mask: &Mask<'_>) -> Result<Region, Error> {
         let begin = self.at;
-        let (first, last, begin_last);
+        // Where in the text `last` and `group` are.
+        let (mut last_at, mut group_at) = (begin, begin);
+        let (mut first, mut last, mut used, mut group) = (0, mask.cpus.wrapping_sub(1), 1, 1);
 
         if self.byte | 0x20 == b'a' {
             let Some([_, b'l' | b'L', b'l' | b'L', ..]) = self.text.get(begin..) else {
-                return self.malformed();
+                return fail(Reason::Malformed, begin);
             };
             self.go(begin.wrapping_add(3));
-            (first, last, begin_last) = (0, self.last_cpu, begin);
         } else {
-            first = self.number()?;
-            if self.byte != b'-' {
-                if !self.ends_region() {
-                    return self.malformed();
-                }
-                if first > self.last_bit {
-                    return fail(Reason::OutOfRange, begin);
-                }
-                return Ok(Region::all_of(first, first));
+            first = self.number(mask)?;
+            if self.byte == b'-' {
+                self.advance();
+                last_at = self.at;
+                last = self.number(mask)?;
+            } else if self.byte != b':' {
+                last = first;
+            } else {
+                // A single CPU has no groups.
+                return fail(Reason::Malformed, self.at);
             }
-            self.advance();
-            begin_last = self.at;
-            last = self.number()?;
         }
 
-        let mut region = Region::all_of(first, last);
         if !self.ends_region() {
             self.expect(b':')?;
-            region.used = self.number()?;
+            used = self.number(mask)?;
             self.expect(b'/')?;
-            let begin_group = self.at;
-            region.group = self.number()?;
-
-            // C calls it the same when `first > last`, of which the place comes first.
-            if (region.group == 0 || region.used > region.group) && first <= last {
-                return fail(Reason::Malformed, begin_group);
-            }
+            group_at = self.at;
+            group = self.number(mask)?;
             self.separators();
         }
 
         if first > last {
-            return fail(Reason::Malformed, begin_last);
+            return fail(Reason::Malformed, last_at);
         }
-        if first > self.last_bit {
-            return fail(Reason::OutOfRange, begin);
+        if group == 0 || used > group {
+            return fail(Reason::Malformed, group_at);
         }
-        if last > self.last_bit {
-            return fail(Reason::OutOfRange, begin_last);
+        if last >= mask.nbits {
+            let offset = if first < mask.nbits { last_at } else { begin };
+            return fail(Reason::OutOfRange, offset);
         }
-        Ok(region)
+        Ok(Region {
+            first,
+            last,
+            used,
+            group,
+        })
     }
 }
 
@@ -366,20 +325,16 @@ pub fn parse(text: &[u8], mask: &mut Mask<'_>) -> Result<(), Error> {
     // The mask must not change before the last region is known to be good, and there is no memory
     // for a second mask. So the first regions are kept, which are all of most lists, and only the
     // others are read twice.
-    let mut kept = [Region::all_of(0, 0); 4];
-    let mut count = 0;
+    let (mut kept, mut count) = ([Region::default(); 4], 0);
     let mut reader = Reader {
         text,
-        // A mask is never empty.
-        last_bit: mask.nbits.wrapping_sub(1),
-        last_cpu: mask.cpus.wrapping_sub(1),
         at: 0,
         byte: 0,
     };
 
     reader.go(0);
     reader.separators();
-    let (mut others, mut is_good) = (reader, false);
+    let (mut others, mut is_good) = (reader.at, false);
 
     // Both readings in one loop, as what reads a region is inlined here.
     loop {
@@ -388,21 +343,25 @@ pub fn parse(text: &[u8], mask: &mut Mask<'_>) -> Result<(), Error> {
                 return Ok(());
             }
             is_good = true;
-            reader = others;
-            mask.words.fill(0);
-            for region in kept.iter().take(count) {
-                mask.set(region);
+            match &mut *mask.words {
+                // Not worth a call, and all there is on most machines.
+                [only] => *only = 0,
+                words => words.fill(0),
             }
+            for region in kept.iter().take(count) {
+                mask.set(*region);
+            }
+            reader.go(others);
             continue;
         }
 
-        let region = reader.region()?;
+        let region = reader.region(mask)?;
         if is_good {
-            mask.set(&region);
+            mask.set(region);
         } else if let Some(slot) = kept.get_mut(count) {
             *slot = region;
             count = count.wrapping_add(1);
-            others = reader;
+            others = reader.at;
         }
     }
 }

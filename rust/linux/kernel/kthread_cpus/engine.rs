@@ -12,21 +12,29 @@
 //!
 //! # What is true when
 //!
-//! Whoever changes what the registry has read does so before the call that tells the registry, and
-//! before that lets go of the lock, a new generation has begun. A thread that is evaluated or
-//! registered before is due; one that is evaluated later finds what is new, and so does one that is
-//! registered later, as it is evaluated if it has another mask than its parent, or might have.
+//! Whoever changes what the registry has read does so before the call that begins a new generation.
+//! A thread that was evaluated or registered before that is due; one that is evaluated later finds
+//! what is new, as does one that is registered later: it is evaluated if it has another mask than
+//! its parent, or might have.
 //!
 //! Those that have to be evaluated are handed out some at a time. One that is still `is_due` when
-//! its `pi_lock` is taken need not be: the masks are what they were, as they do not change while
-//! some are out, and the group is its own, as its mask is set after that changes.
-//!
-//! C header: [`include/linux/kthread_cpus.h`](srctree/include/linux/kthread_cpus.h)
+//! its `pi_lock` is taken need not be: the masks do not change while some are out, and the group is
+//! its own, as its mask is set after that changes.
 
 use kernel::{
     bindings,
     container_of,
-    cpumask,
+    cpumask::{
+        copied,
+        length,
+        possible,
+        sets::{
+            no_cpus,
+            CpuSet, //
+        },
+        words,
+        words_mut, //
+    },
     error::from_result,
     prelude::*, //
 };
@@ -36,19 +44,15 @@ use core::{
     ptr::NonNull, //
 };
 
-use super::{
-    policy::CpuSet,
-    registry::{
-        no_cpus,
-        List,
-        Outcome,
-        Prealloc,
-        Refusal,
-        Registry,
-        Request,
-        Thread,
-        Wishes, //
-    },
+use super::registry::{
+    List,
+    Outcome,
+    Prealloc,
+    Refusal,
+    Registry,
+    Request,
+    Thread,
+    Wishes, //
 };
 
 /// Room for copies of masks that others may change while the registry looks at them.
@@ -70,10 +74,8 @@ fn locked<R>(with: impl FnOnce(&mut Registry<Ring>, &mut Copies) -> R) -> Option
     // calls this.
     let flags = unsafe { bindings::raw_spin_lock_irqsave(lock) };
     // SAFETY: With the lock, there is no other reference.
-    let global = unsafe { &mut *REGISTRY.0.get() };
-    let result = global
-        .as_mut()
-        .map(|(registry, copies)| with(registry, copies));
+    let global = unsafe { (*REGISTRY.0.get()).as_mut() };
+    let result = global.map(|(registry, copies)| with(registry, copies));
 
     // SAFETY: It was taken above.
     unsafe { bindings::raw_spin_unlock_irqrestore(lock, flags) };
@@ -86,15 +88,16 @@ fn locked<R>(with: impl FnOnce(&mut Registry<Ring>, &mut Copies) -> R) -> Option
 ///
 /// It points to the `struct kthread_affinity` of a kthread that is valid for as long as the caller
 /// of the exported function that made this promises, or until the kthread is unregistered. Only the
-/// registry has one, so that `kthread_affinity_lock` is held while it is used.
+/// registry has one, so that `kthread_affinity_lock` is held while it is used: nobody else writes
+/// `group` and `is_due` then, and who reads them without the lock does so by READ_ONCE().
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Member(NonNull<bindings::kthread_affinity>);
 
 impl Member {
     /// # Safety
     ///
-    /// * `affinity` must point to the `struct kthread_affinity` of a kthread.
-    /// * That must stay valid while it is used, and while the kthread is registered.
+    /// `affinity` must point to the `struct kthread_affinity` of a kthread, and be valid while this
+    /// is used, and while the kthread is registered.
     unsafe fn new(affinity: *mut bindings::kthread_affinity) -> Self {
         // SAFETY: The caller promises that it is not NULL.
         // INVARIANT: The caller promises what is needed.
@@ -102,8 +105,7 @@ impl Member {
     }
 
     fn set_due(self, is_due: bool) {
-        // SAFETY: By the type invariant, it is valid and the lock is held, so that nobody else
-        // writes; who reads it without the lock does so by READ_ONCE().
+        // SAFETY: By the type invariant, it is valid, and only read by others, by READ_ONCE().
         unsafe { (&raw mut (*self.0.as_ptr()).is_due).write_volatile(is_due) };
     }
 
@@ -114,12 +116,12 @@ impl Member {
 
     fn next(self) -> Self {
         // SAFETY: By the type invariant, it is valid, and while it is in a ring, the next node is
-        // that of another member of it, or its own.
-        let next = unsafe { container_of!((*self.node()).next, bindings::kthread_affinity, node) };
+        // that of another member of it, or its own: only those that are registered are linked.
+        unsafe {
+            let node = (*self.node()).next;
 
-        // SAFETY: It is the place of a struct that holds a node of the ring, and so not NULL.
-        // INVARIANT: Only those that are registered are linked.
-        Self(unsafe { NonNull::new_unchecked(next) })
+            Self::new(container_of!(node, bindings::kthread_affinity, node))
+        }
     }
 }
 
@@ -130,8 +132,7 @@ impl Thread for Member {
     }
 
     fn set_group(self, group: u32) {
-        // SAFETY: By the type invariant, it is valid and the lock is held, so that nobody else
-        // writes; who reads it without the lock does so by READ_ONCE().
+        // SAFETY: By the type invariant, it is valid, and only read by others, by READ_ONCE().
         unsafe { (&raw mut (*self.0.as_ptr()).group).write_volatile(group) };
     }
 
@@ -191,68 +192,49 @@ impl List for Ring {
     }
 
     fn append(&mut self, other: &mut Self) {
-        let Some(second) = other.0.take() else {
-            return;
-        };
+        match (self.0, other.0.take()) {
+            (Some(first), Some(second)) => {
+                let (first, second) = (first.node(), second.node());
+
+                // SAFETY: All nodes of both rings are valid, and from one to that before it is a
+                // whole ring.
+                unsafe { bindings::list_bulk_move_tail(first, second, (*second).prev) };
+            }
+            // INVARIANT: It is the ring that one of them was, if any, and `other` has none now.
+            (first, second) => self.0 = first.or(second),
+        }
+    }
+
+    fn move_while(&mut self, to: &mut Self, mut with: impl FnMut(Member) -> bool) {
         let Some(first) = self.0 else {
-            // INVARIANT: It is the ring that `other` was, which has none now.
-            self.0 = Some(second);
             return;
         };
-        let (first, second) = (first.node(), second.node());
+        let mut end = first;
 
-        // SAFETY: All nodes of both rings are valid, and from one to that before it is a ring.
-        unsafe { bindings::list_bulk_move_tail(first, second, (*second).prev) };
+        while with(end) {
+            end = end.next();
+            if end == first {
+                return to.append(self);
+            }
+        }
+        if end != first {
+            let mut head = bindings::list_head::default();
+
+            // SAFETY: All nodes of the ring are valid, and those before `end` are part of it. They
+            // are moved behind a node of our own, which leaves them again.
+            unsafe {
+                bindings::INIT_LIST_HEAD(&raw mut head);
+                bindings::list_bulk_move_tail(&raw mut head, first.node(), (*end.node()).prev);
+                bindings::list_del(&raw mut head);
+            }
+            // INVARIANT: It has stayed, and the others are a ring of their own.
+            self.0 = Some(end);
+            to.append(&mut Self(Some(first)));
+        }
     }
 }
 
-/// The words of `mask`, none if that is NULL.
-///
-/// # Safety
-///
-/// `mask` must be NULL, or valid for reading, and nobody must change it, for as long as the result
-/// is used.
-pub(super) unsafe fn words<'a>(mask: *const bindings::cpumask) -> &'a [usize] {
-    if mask.is_null() {
-        return &[];
-    }
-    // SAFETY: The caller promises that it is valid, and it is at least that long.
-    unsafe { core::slice::from_raw_parts(mask.cast(), length()) }
-}
-
-/// The words of the possible CPUs.
-pub(super) fn possible() -> &'static [usize] {
-    // SAFETY: That mask is always valid, and does not change.
-    unsafe { words(cpumask::possible_mask().as_raw()) }
-}
-
-/// Copies to `to` what is at `mask`, unless that is NULL. If it changes meanwhile, each word has
-/// some value that it had.
-///
-/// # Safety
-///
-/// `mask` must be NULL or valid for reading, and `to` have no more words than it.
-#[inline(never)]
-unsafe fn copied(to: &mut [usize], mask: *const bindings::cpumask) -> Option<&[usize]> {
-    if mask.is_null() {
-        return None;
-    }
-    for (at, word) in to.iter_mut().enumerate() {
-        // SAFETY: The caller promises that it is valid and has that many words. As C does when it
-        // writes to them, this takes each at once.
-        *word = unsafe { mask.cast::<usize>().add(at).read_volatile() };
-    }
-    Some(to)
-}
-
-/// How many words a mask has.
-pub(super) fn length() -> usize {
-    cpumask::size() / size_of::<usize>()
-}
-
-/// Sets up the registry for `nodes` nodes, without a usable CPU. May sleep.
-///
-/// Returns 0 or -ENOMEM.
+/// Sets up the registry for `nodes` nodes, without a usable CPU. Returns 0 or -ENOMEM. May sleep.
 ///
 /// # Safety
 ///
@@ -271,9 +253,7 @@ pub unsafe extern "C" fn kthread_registry_init(nodes: c_uint) -> c_int {
 }
 
 /// Registers a new kthread, with the preference for the CPUs of `node` unless that is
-/// `NUMA_NO_NODE`. Any context.
-///
-/// Returns whether the kthread has to be evaluated before it runs.
+/// `NUMA_NO_NODE`. Returns whether it has to be evaluated before it runs. Any context.
 ///
 /// # Safety
 ///
@@ -418,19 +398,17 @@ pub unsafe extern "C" fn kthread_registry_change(
     });
 }
 
-/// How many groups are looked at before the lock is given up.
-const MOST_GROUPS: u32 = 256;
-
 /// Hands out kthreads that have to be evaluated. Any context.
 ///
-/// `at`, which is 0 at first, is where to go on. Sets up to `most` of `tasks` to kthreads, with a
-/// reference to each that the caller drops, and `allowed` to where those are to be whose `is_due`
-/// is set, unless user space or a cpuset has a say.
+/// `at`, which is 0 at first, is where to go on. Sets up to `most` of `tasks` to kthreads, which
+/// are not freed before the end of the caller's RCU read-side critical section, and `allowed` to
+/// where those are to be whose `is_due` is set, unless user space or a cpuset has a say.
 ///
 /// Returns how many, or -1 if there is nothing left to do.
 ///
 /// # Safety
 ///
+/// * Must be called in an RCU read-side critical section.
 /// * `at` must be valid for reading and writing.
 /// * `tasks` must be valid for writing `most` pointers.
 /// * `allowed` must be valid for writing, and nobody else may access it during the call.
@@ -443,43 +421,27 @@ pub unsafe extern "C" fn kthread_registry_next(
     most: c_uint,
     allowed: *mut bindings::cpumask,
 ) -> c_int {
-    // SAFETY: The caller promises that it is valid.
-    let at = unsafe { &mut *at };
-    // SAFETY: The caller promises that it is valid for writing, and it is at least that long.
-    let allowed = unsafe { core::slice::from_raw_parts_mut(allowed.cast(), length()) };
-    let mut groups = MOST_GROUPS;
+    // SAFETY: The caller promises that they are valid, and `allowed` ours alone.
+    let (at, allowed) = unsafe { (&mut *at, words_mut(allowed)) };
+    // When as many were looked at, the lock is given up.
+    let mut groups = 256;
 
     locked(|registry, _| {
         if registry.is_settled() {
             return -1;
         }
 
-        // That of whose threads is in `allowed`.
-        let (mut group, mut count) = (None, 0);
-        while count < most {
-            let Some(member) = registry.next(at, &mut groups) else {
-                break;
-            };
-
-            if count == 0 {
-                group = registry.allowed(member).map(|cpus| {
-                    allowed.assign(cpus);
-                    member.group()
-                });
-            }
-            member.set_due(group == Some(member.group()));
-
-            // SAFETY:
-            // * A member that is registered is valid, and its task, which unregisters it, not yet
-            //   freed.
-            // * The caller promises that there is room for `most` pointers.
-            unsafe {
-                let task = (*member.0.as_ptr()).task;
-
-                bindings::get_task_struct(task);
-                *tasks.add(count as usize) = task;
-            }
+        let mut count = 0;
+        let cpus = registry.next(at, &mut groups, most as usize, |member, is_sure| {
+            member.set_due(is_sure);
+            // SAFETY: A member that is registered is valid. The caller promises that there is room
+            // for `most` pointers.
+            unsafe { *tasks.add(count) = (*member.0.as_ptr()).task };
             count += 1;
+        });
+
+        if let Some(cpus) = cpus {
+            allowed.assign(cpus);
         }
         count as c_int
     })
@@ -509,34 +471,23 @@ pub unsafe extern "C" fn kthread_registry_evaluate(
     wishes: *const bindings::kthread_affinity_wishes,
     result: *mut bindings::cpumask,
 ) -> c_int {
-    // SAFETY: The caller promises that it is valid.
-    let member = unsafe { Member::new(affinity) };
-    // SAFETY: The caller promises that it is valid.
-    let lent = unsafe { &*wishes };
-    // SAFETY: The caller promises that it is valid for writing, and it is at least that long.
-    let result = unsafe { core::slice::from_raw_parts_mut(result.cast(), length()) };
-    // It only counts for what user space asks for.
-    let excluded = match reason {
-        bindings::kthread_affinity_reason_KTHREAD_AFFINITY_USER => lent.excluded,
-        _ if lent.user.is_null() => core::ptr::null(),
-        _ => lent.excluded,
-    };
+    // SAFETY: The caller promises that they are valid, and `result` ours alone.
+    let (member, lent, result) = unsafe { (Member::new(affinity), &*wishes, words_mut(result)) };
     let outcome = locked(|registry, [asked_copy, cpuset_copy, excluded_copy]| {
         member.set_due(false);
         // SAFETY: The caller promises that the masks are valid or NULL, and copies are as long. Of
         // a task whose pi_lock is held, user_cpus_ptr stays, and what it points to never changes;
         // nor does what the caller is about to set it to.
-        let (asked, wishes) = unsafe {
-            (
-                copied(asked_copy, asked).unwrap_or_default(),
-                Wishes {
-                    cpuset: copied(cpuset_copy, lent.cpuset),
-                    excluded: copied(excluded_copy, excluded),
-                    user: (!lent.user.is_null()).then_some(words(lent.user)),
-                    is_forgotten: lent.is_forgotten,
-                },
-            )
+        let wishes = unsafe {
+            Wishes {
+                cpuset: copied(cpuset_copy, lent.cpuset),
+                excluded: copied(excluded_copy, lent.excluded),
+                user: (!lent.user.is_null()).then_some(words(lent.user)),
+                is_forgotten: lent.is_forgotten,
+            }
         };
+        // SAFETY: As above.
+        let asked = unsafe { copied(asked_copy, asked) }.unwrap_or_default();
         let request = match reason {
             bindings::kthread_affinity_reason_KTHREAD_AFFINITY_SET => Request::Set(asked),
             bindings::kthread_affinity_reason_KTHREAD_AFFINITY_USER => Request::User(asked),

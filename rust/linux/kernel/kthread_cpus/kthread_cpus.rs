@@ -16,34 +16,31 @@ pub mod registry;
 
 use kernel::{
     bindings,
+    cpumask::{
+        possible,
+        sets::{
+            CpuSet,
+            Shown, //
+        },
+        words,
+        words_mut, //
+    },
     fmt,
     prelude::*,
     str::BStr, //
 };
 
 use cpulist::Reason;
-use engine::{
-    length,
-    possible,
-    words, //
-};
 use option::{
     Classes,
-    Shown,
     Verdict, //
 };
-use policy::{
-    CpuSet,
-    Cpus, //
-};
+use policy::Cpus;
 
 const __LOG_PREFIX: &[u8] = b"kthread_cpus\0";
 
-/// Computes where a thread of the kernel may run.
-///
-/// Sets `allowed` as [`policy::effective()`] does. With `preferred` NULL there is no preference.
-///
-/// Any context.
+/// Sets `allowed` to where a thread of the kernel may run, see [`policy::effective()`]. With
+/// `preferred` NULL there is no preference. Any context.
 ///
 /// # Safety
 ///
@@ -58,27 +55,22 @@ pub unsafe extern "C" fn kthread_cpus_effective(
     housekeeping: *const bindings::cpumask,
     online: *const bindings::cpumask,
 ) {
-    // SAFETY: The caller promises that it is valid, and ours alone. It is at least that long.
-    let allowed = unsafe { core::slice::from_raw_parts_mut(allowed.cast(), length()) };
-    // SAFETY: The caller promises that they are valid or NULL, and do not change.
-    let (preferred, cpus) = unsafe {
-        (
-            words(preferred),
-            Cpus {
-                confined: words(confined),
-                housekeeping: words(housekeeping),
-                online: words(online),
-                possible: possible(),
-            },
-        )
-    };
+    // SAFETY: The caller promises that `allowed` is valid, and ours alone, and that the others are
+    // valid, or `preferred` NULL, and do not change.
+    unsafe {
+        let cpus = Cpus {
+            confined: words(confined),
+            housekeeping: words(housekeeping),
+            online: words(online),
+            possible: possible(),
+        };
 
-    policy::effective(allowed, Some(preferred), &cpus);
+        policy::effective(words_mut(allowed), words(preferred), &cpus, &mut []);
+    }
 }
 
-/// Parses a list of CPUs that user space has written.
-///
-/// Sets `cpus` to the CPUs of the `bytes` bytes of text at `list`, which may end with a newline.
+/// Sets `cpus` to the list of CPUs that user space has written, the `bytes` bytes of text at
+/// `list`, which may end with a newline.
 ///
 /// Returns 0, or -EINVAL, -ERANGE or -EOVERFLOW like `bitmap_parselist()`, with `cpus` as it was.
 /// Any context.
@@ -95,9 +87,8 @@ pub unsafe extern "C" fn kthread_cpus_parse(
 ) -> c_int {
     // SAFETY: The caller promises that it is valid for reading, and a `u8` has any value.
     let list = unsafe { core::slice::from_raw_parts(list.cast::<u8>(), bytes) };
-    // SAFETY: The caller promises that it is valid, and ours alone. It is at least that long.
-    let cpus = unsafe { core::slice::from_raw_parts_mut(cpus.cast(), length()) };
-    let parsed = cpulist::Mask::new(cpus, kernel::cpu::nr_cpu_ids())
+    // SAFETY: The caller promises that it is valid, and ours alone.
+    let parsed = cpulist::Mask::new(unsafe { words_mut(cpus) }, kernel::cpu::nr_cpu_ids())
         .map(|mut mask| cpulist::parse(list, &mut mask).map_err(|error| error.reason));
 
     match parsed {
@@ -108,9 +99,8 @@ pub unsafe extern "C" fn kthread_cpus_parse(
     }
 }
 
-/// Prints the flags of `classes` to `buffer`, as a line.
-///
-/// Returns its length, or -ENOSPC if it does not fit. Any context.
+/// Prints the flags of `classes` to `buffer`, as a line. Returns its length, or -ENOSPC if it does
+/// not fit. Any context.
 ///
 /// # Safety
 ///
@@ -125,7 +115,7 @@ pub unsafe extern "C" fn kthread_cpus_print_classes(
     let buffer = unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), size) };
     let mut f = kernel::str::Formatter::new(buffer);
 
-    match fmt::Write::write_fmt(&mut f, fmt!("{}\n", Classes::from_bits(classes))) {
+    match fmt::Write::write_fmt(&mut f, fmt!("{}\n", Classes(classes))) {
         Ok(()) => f.bytes_written() as isize,
         Err(_) => ENOSPC.to_errno() as isize,
     }
@@ -182,13 +172,8 @@ pub unsafe extern "C" fn kthread_cpus_obey(
 ) -> c_uint {
     // SAFETY: The caller promises that it is a valid C string.
     let value = unsafe { CStr::from_char_ptr(value) }.to_bytes();
-    let words_of_whole = |mask: *mut bindings::cpumask| {
-        let length = size_of::<bindings::cpumask>() / size_of::<usize>();
-
-        // SAFETY: The caller promises that both are whole, valid for writing, and ours alone.
-        unsafe { core::slice::from_raw_parts_mut(mask.cast::<usize>(), length) }
-    };
-    let (confined, scratch) = (words_of_whole(confined), words_of_whole(scratch));
+    // SAFETY: The caller promises that both are whole, valid for writing, and ours alone.
+    let (confined, scratch) = unsafe { (&mut (*confined).bits, &mut (*scratch).bits) };
     // SAFETY: The caller promises that it is valid for reading.
     let (housekeeping, possible) = (unsafe { words(housekeeping) }, possible());
     let nr_cpu_ids = kernel::cpu::nr_cpu_ids();
@@ -243,7 +228,7 @@ pub unsafe extern "C" fn kthread_cpus_obey(
     };
     let (list, isolated, all) = (Shown(confined), Shown(scratch), Shown(possible));
     pr_info!("confined {classes} to CPUs {list}{less}{isolated} out of {all}\n");
-    classes.bits()
+    classes.0
 }
 
 /// Says in the log that the CPUs of the boot option are not what it says: only `cpus` of them have

@@ -16,12 +16,15 @@
 
 use kernel::{
     alloc::AllocError,
+    cpumask::sets::{
+        no_cpus,
+        CpuSet, //
+    },
     prelude::*, //
 };
 
 use super::policy::{
     self,
-    CpuSet,
     Cpus, //
 };
 
@@ -68,6 +71,9 @@ pub trait List {
 
     /// Moves all threads of `other` here, in constant time.
     fn append(&mut self, other: &mut Self);
+
+    /// Moves the first threads to `to`, up to the one for which `with` is false.
+    fn move_while(&mut self, to: &mut Self, with: impl FnMut(Self::Thread) -> bool);
 }
 
 /// Why a call did nothing.
@@ -197,17 +203,6 @@ fn grow<T>(table: &mut KVVec<T>, larger: &mut KVVec<T>) {
     core::mem::swap(table, larger);
 }
 
-/// Masks of `words` words without a CPU, or [`AllocError`] if there is no memory. May sleep.
-#[inline(never)]
-pub fn no_cpus<const N: usize>(words: usize) -> Result<[KVec<usize>; N], AllocError> {
-    let mut masks = [const { KVec::new() }; N];
-
-    for mask in &mut masks {
-        *mask = KVec::from_elem(0, words, GFP_KERNEL)?;
-    }
-    Ok(masks)
-}
-
 /// The masks of the system.
 pub struct Masks {
     /// The CPUs to which managed kthreads are confined.
@@ -250,7 +245,7 @@ impl Masks {
                 cpus.online = housekeeping;
             }
         }
-        policy::effective_until(allowed, preferred, &cpus, better);
+        policy::effective(allowed, preferred, &cpus, better);
     }
 }
 
@@ -310,23 +305,6 @@ pub struct Registry<L: List> {
     scratch: [KVec<usize>; 3],
 }
 
-/// Returns whether the mask has changed.
-fn put(mask: &mut [usize], cpu: usize, is_in: bool) -> bool {
-    let has_changed = mask.has(cpu) != is_in;
-
-    if let Some(word) = mask.get_mut(cpu / usize::BITS as usize) {
-        *word ^= usize::from(has_changed) << (cpu % usize::BITS as usize);
-    }
-    has_changed
-}
-
-/// Whether some CPU is in all three.
-fn meet(a: &[usize], b: &[usize], c: &[usize]) -> bool {
-    let pairs = a.iter().zip(b).map(|(a, b)| a & b);
-
-    pairs.zip(c).any(|(word, c)| word & c != 0)
-}
-
 impl<L: List> Registry<L> {
     /// A registry without a thread, for masks of `words` words and for the nodes below `nodes`.
     ///
@@ -344,8 +322,7 @@ impl<L: List> Registry<L> {
             let _ = watches.push_within_capacity(L::EMPTY);
         }
 
-        let [confined, housekeeping, usable] = no_cpus(words)?;
-        let [possible, better, awaited] = no_cpus(words)?;
+        let [confined, housekeeping, usable, possible, better, awaited] = no_cpus(words)?;
         let scratch = no_cpus(words)?;
 
         Ok(Self {
@@ -445,12 +422,8 @@ impl<L: List> Registry<L> {
         };
 
         if to != at {
-            self.part(thread);
-            self.join(thread, to);
             // It runs where it was until it is evaluated, by its owner or by who moves others.
-            if update {
-                self.have_evaluated(thread);
-            }
+            self.rejoin(thread, to, update);
         }
         Ok(())
     }
@@ -474,22 +447,22 @@ impl<L: List> Registry<L> {
         let is_due =
             thread.watch() != 0 || self.everyone == self.generation && !self.due.is_empty();
 
-        self.part(thread);
-        self.join(thread, at);
         // The scheduler may refuse it these CPUs.
-        if is_due {
-            self.have_evaluated(thread);
-        }
+        self.rejoin(thread, at, is_due);
     }
 
-    /// Has `thread` evaluated, as if a CPU had come that it waits for.
-    fn have_evaluated(&mut self, thread: L::Thread) {
+    /// Moves `thread` to the group `to`. If `is_due`, it will be handed out.
+    fn rejoin(&mut self, thread: L::Thread, to: usize, is_due: bool) {
         let displaced = self.displaced();
 
-        if let Some((group, _)) = self.unlink(thread) {
-            group.waiting += 1;
-            thread.set_watch(displaced);
-            self.due.add(thread);
+        self.part(thread);
+        self.join(thread, to);
+        if is_due {
+            if let Some((group, _)) = self.unlink(thread) {
+                group.waiting += 1;
+                thread.set_watch(displaced);
+                self.due.add(thread);
+            }
         }
     }
 
@@ -510,9 +483,9 @@ impl<L: List> Registry<L> {
     pub fn cpu_up(&mut self, cpu: usize, mut is_on: impl FnMut(usize) -> bool) {
         let mut has_changed = false;
 
-        put(&mut self.masks.usable, cpu, true);
+        self.masks.usable.put(cpu, true);
         for (node, group) in self.groups.iter_mut().skip(1).take(self.nodes).enumerate() {
-            has_changed |= put(&mut group.preferred, cpu, is_on(node));
+            has_changed |= group.preferred.put(cpu, is_on(node));
         }
 
         let is_awaited = self.awaited.has(cpu);
@@ -528,7 +501,7 @@ impl<L: List> Registry<L> {
     /// that are not are left to the scheduler, as in mainline, which looks at them when another CPU
     /// comes online.
     pub fn cpu_down(&mut self, cpu: usize) {
-        if !put(&mut self.masks.usable, cpu, false) {
+        if !self.masks.usable.put(cpu, false) {
             return;
         }
         if self.masks.is_confined {
@@ -543,7 +516,7 @@ impl<L: List> Registry<L> {
         }
 
         let (masks, mut nodes) = (&self.masks, self.groups.iter().skip(1).take(self.nodes));
-        let has_none = |node: &[usize]| !meet(node, &masks.housekeeping, &masks.usable);
+        let has_none = |node: &[usize]| !node.meets(&masks.housekeeping, &masks.usable);
         if nodes.any(|node| node.preferred.has(cpu) && has_none(&node.preferred)) {
             self.better.fill(usize::MAX);
         }
@@ -619,11 +592,21 @@ impl<L: List> Registry<L> {
         }
     }
 
-    /// Returns the next thread that has to be evaluated, if one is found in `groups` groups.
+    /// Calls `with` for the next threads that have to be evaluated, if some are found in `groups`
+    /// groups: for at most `most`, all of the same group.
+    ///
+    /// Where these are to be is returned and known to `with`, if that is sure unless user space or
+    /// a cpuset has a say.
     ///
     /// `at`, which is 0 at first, is where to go on. `groups` is decremented by those that are
     /// done.
-    pub fn next(&mut self, at: &mut usize, groups: &mut u32) -> Option<L::Thread> {
+    pub fn next(
+        &mut self,
+        at: &mut usize,
+        groups: &mut u32,
+        mut most: usize,
+        mut with: impl FnMut(L::Thread, bool),
+    ) -> Option<&[usize]> {
         while self.due.is_empty() && self.stale > 0 && *groups > 0 {
             if *at >= self.groups.len() {
                 *at = 0;
@@ -633,29 +616,23 @@ impl<L: List> Registry<L> {
             *groups -= 1;
         }
 
-        let thread = self.due.first()?;
-        let index = Self::index(thread);
+        let index = Self::index(self.due.first()?);
 
         self.refresh(index);
-        // As `move_to()`, but it is known in which list it is.
-        self.due.forget(thread);
-        L::unlink(thread);
-        if let Some(group) = self.groups.get_mut(index) {
+        let group = self.groups.get_mut(index)?;
+        let is_sure = self.masks.is_confined || group.allowed.intersects(&self.masks.usable);
+        self.due.move_while(&mut group.settled, |thread| {
+            if most == 0 || Self::index(thread) != index {
+                return false;
+            }
+            most -= 1;
             if thread.watch() != 0 {
                 group.waiting -= 1;
                 thread.set_watch(0);
             }
-            group.settled.add(thread);
-        }
-        Some(thread)
-    }
-
-    /// Where `thread` is to be, which was just handed out, if neither user space nor a cpuset has a
-    /// say: what [`Registry::evaluate()`] would find then.
-    pub fn allowed(&self, thread: L::Thread) -> Option<&[usize]> {
-        let group = self.groups.get(Self::index(thread))?;
-        let is_sure = self.masks.is_confined || group.allowed.intersects(&self.masks.usable);
-
+            with(thread, is_sure);
+            true
+        });
         is_sure.then_some(&*group.allowed)
     }
 
@@ -724,7 +701,7 @@ impl<L: List> Registry<L> {
         };
 
         // As the scheduler narrows it.
-        thread.watch() == self.displaced() && meet(asked, user.unwrap_or(asked), &self.masks.usable)
+        thread.watch() == self.displaced() && asked.meets(user.unwrap_or(asked), &self.masks.usable)
     }
 
     /// What [`Thread::watch()`] is for a thread that is displaced.
@@ -873,8 +850,8 @@ impl<L: List> Registry<L> {
                     .cpuset
                     .filter(|_| self.noise_counts && !has_preference);
 
-                if let Some(cpuset) = cpuset.filter(|cpuset| meet(allowed, cpuset, usable)) {
-                    if !meet(result, cpuset, usable) {
+                if let Some(cpuset) = cpuset.filter(|cpuset| allowed.meets(cpuset, usable)) {
+                    if !result.meets(cpuset, usable) {
                         result.assign(allowed);
                     }
                     result.retain(cpuset);
@@ -897,7 +874,7 @@ impl<L: List> Registry<L> {
             Request::Set(asked)
                 if wishes.is_forgotten
                     && asked.intersects(usable)
-                    && wishes.user.is_some_and(|user| !meet(asked, user, usable)) =>
+                    && wishes.user.is_some_and(|user| !asked.meets(user, usable)) =>
             {
                 self.awaited.unite(result);
                 result.assign(asked);

@@ -66,7 +66,7 @@ fn flags(machine: &Machine) -> Vec<(String, CpuSet)> {
     let off = machine.possible.minus(&usable);
     let in_force = Classes::FLAGS
         .iter()
-        .filter(|(_, class)| classes.contains(*class));
+        .filter(|(_, class)| classes.0 & class != 0);
 
     in_force
         .map(|(flag, _)| (format!("flag {flag}"), off.clone()))

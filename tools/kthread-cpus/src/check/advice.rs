@@ -129,14 +129,14 @@ fn confine(outcome: &Outcome, outside: &Outside<'_>, advice: &mut Vec<String>) {
         .classes
         .filter(|classes| *classes != option::NONE)
         .or(option.map(|(_, classes)| *classes))
-        .unwrap_or(option::ALL);
+        .unwrap_or(Classes::ALL);
     let threads = !outside.movable.is_empty();
     let workqueues = outside.workqueues || !outside.workers.is_empty();
-    let is_confined = |class| classes.contains(class);
+    let is_confined = |class| option::contains(classes, class);
     let missing =
-        (threads && !is_confined(Classes::KTHREAD)) || (workqueues && !is_confined(Classes::WQ));
+        (threads && !is_confined(option::KTHREAD)) || (workqueues && !is_confined(option::WQ));
     let helps =
-        (threads && is_confined(Classes::KTHREAD)) || (workqueues && is_confined(Classes::WQ));
+        (threads && is_confined(option::KTHREAD)) || (workqueues && is_confined(option::WQ));
 
     if missing {
         advice.push(format!(
