@@ -150,15 +150,19 @@ def test_own(boot: Boot, skipped: int, boots: Boots) -> None:
     """The selftest of the series passes, skips no more than it must and leaves no trace."""
     facts = boots.facts(boot)
     lines = facts.outputs[OWN]
-    assert [line for line in lines if line.startswith(("not ok", "Bail out"))] == []
+    found = new_complaints(facts, boots.facts(NOT_BUILT))
+    # Mainline warns if who makes or ends a partition is killed while it makes a worker for that.
+    # Before 7.0, workqueues then keep off its CPUs until there is another one.
+    was_interrupted = any("Interrupted when creating a worker" in text for text in found)
+    misled = ("masks", "end") if was_interrupted and BEFORE_7_0 else ()
+    wrong = [line for line in lines if line.startswith(("not ok", "Bail out"))]
+    assert [line for line in wrong if not line.endswith(misled)] == []
     plan = next(int(match[1]) for line in lines if (match := re.match(r"1\.\.(\d+)$", line)))
-    assert len([line for line in lines if line.startswith("ok ")]) == plan
+    assert len([line for line in lines if line.startswith("ok ")]) == plan - len(wrong)
     assert len([line for line in lines if "# SKIP" in line]) == skipped
     assert changed(facts) == []
-    assert not facts.failed_actions
-    found = new_complaints(facts, boots.facts(NOT_BUILT))
-    # Mainline warns if who makes a partition is killed while it makes a worker for that.
-    if any("Interrupted when creating a worker" in text for text in found):
+    assert facts.failed_actions == ([f"selftest:{OWN}"] if wrong else [])
+    if was_interrupted:
         assert boot.append.find(KILLED) >= 0
         where = "update_parent_effective_cpumask" if BEFORE_7_0 else "housekeeping_update"
         known = ("cut here", f" at {where}", "Call Trace", "Interrupted when")

@@ -103,15 +103,17 @@ impl<'a> Mask<'a> {
         let (mut first, last) = (region.first as usize, region.last as usize);
         let (used, group) = (region.used as usize, region.group as usize);
 
-        // At most one group for every word.
-        while group >= BITS {
-            let left = last.wrapping_sub(first);
+        if group >= BITS {
+            // At most one group for every word.
+            loop {
+                let left = last.wrapping_sub(first);
 
-            self.fill(first, first.wrapping_add(left.min(used.wrapping_sub(1))));
-            if left < group {
-                return;
+                self.fill(first, first.wrapping_add(left.min(used.wrapping_sub(1))));
+                if left < group {
+                    return;
+                }
+                first = first.wrapping_add(group);
             }
-            first = first.wrapping_add(group);
         }
 
         // The words hold ever the same groups, only shifted against each other, so that they are

@@ -322,7 +322,8 @@ impl<L: List> Registry<L> {
             let _ = watches.push_within_capacity(L::EMPTY);
         }
 
-        let [confined, housekeeping, usable, possible, better, awaited] = no_cpus(words)?;
+        let [confined, housekeeping, usable] = no_cpus(words)?;
+        let [possible, better, awaited] = no_cpus(words)?;
         let scratch = no_cpus(words)?;
 
         Ok(Self {
@@ -676,12 +677,10 @@ impl<L: List> Registry<L> {
                 self.is_displaced_narrowed |= is_narrowed;
                 self.displaced()
             }
-            Outcome::Allowed if is_narrowed => {
-                // CPUs with low numbers are the last that anybody takes offline.
-                let cpu = result.first_common(&self.masks.usable);
-
-                cpu.map_or(0, |cpu| cpu as u32 + 1)
-            }
+            // CPUs with low numbers are the last that anybody takes offline.
+            Outcome::Allowed if is_narrowed => result
+                .first_common(&self.masks.usable)
+                .map_or(0, |cpu| cpu as u32 + 1),
             Outcome::Allowed if thread.watch() != 0 || matches!(request, Request::Set(_)) => 0,
             Outcome::AsAsked if self.is_obeyed(thread, request, wishes) => 0,
             _ => return outcome,

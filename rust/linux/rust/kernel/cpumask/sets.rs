@@ -99,7 +99,7 @@ pub trait CpuSet: AsRef<[usize]> + AsMut<[usize]> {
 impl CpuSet for [usize] {}
 
 /// Masks of `words` words without a CPU, or [`AllocError`] if there is no memory. May sleep.
-#[inline]
+#[inline(never)]
 pub fn no_cpus<const N: usize>(words: usize) -> Result<[KVec<usize>; N], AllocError> {
     let mut masks = [const { KVec::new() }; N];
 
