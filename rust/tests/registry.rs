@@ -1106,6 +1106,28 @@ fn displaced_threads_that_ask_for_noise_come_back() {
     }
 }
 
+/// So does who has not been put back yet since the confinement ended.
+#[test]
+fn due_threads_that_ask_for_noise_come_back() {
+    let mut world = World::confined(1, 1 << 5);
+
+    world.down(0, 0);
+    world.settle();
+    world.register_as(0, None, 1 << 5, Some(1));
+    world.system.confined = None;
+    world.system.has_ended = true;
+    world.change();
+    // Another generation, as the CPU comes to another node.
+    world.up(7, |node| node == 0);
+    world.prefer_noise(0);
+    assert_eq!(world.is_on(0), 1 << 5);
+    world.settle();
+    world.up_again(0);
+    world.settle();
+    world.check();
+    assert_eq!(world.is_on(0), 1);
+}
+
 /// As far as nobody asks for anything, a pass hands out those whose CPUs change, once each, and nobody
 /// else.
 #[derive(Clone, Debug)]

@@ -5,10 +5,11 @@
  * else changes.
  * All of their code is in the module: what runs it later than its end is an oops.
  *
- *	insmod kcbrief.ko [fail=1] [still=1] [serves=N]
+ *	insmod kcbrief.ko [fail=1] [still=1] [serves=N] [place=N]
  *
  * With fail, loading ends with ENOMEM after all of them have been made. With still, the
- * interrupt cannot be placed; with serves, only on the first N CPUs.
+ * interrupt cannot be placed; with serves, only on the first N CPUs. With place, its
+ * driver has it handled on CPU N.
  */
 
 #define pr_fmt(fmt) "kcbrief: " fmt
@@ -34,6 +35,10 @@ MODULE_PARM_DESC(still, "have an interrupt that no CPU can be chosen for");
 static unsigned int serves = NR_CPUS;
 module_param(serves, uint, 0);
 MODULE_PARM_DESC(serves, "how many CPUs the interrupt controller serves");
+
+static int place = -1;
+module_param(place, int, 0);
+MODULE_PARM_DESC(place, "the CPU on which the driver has the interrupt handled");
 
 enum { UNBOUND, ON_NODE, PREFERRED, BOUND, UNBORN, THREADS };
 
@@ -85,6 +90,11 @@ static int add_interrupt(void)
 	if (ret)
 		return ret;
 	requested = true;
+	if (place >= 0) {
+		ret = irq_set_affinity(irq, cpumask_of(place));
+		if (ret)
+			return ret;
+	}
 	return generic_handle_irq_safe(irq);
 }
 

@@ -190,22 +190,33 @@ def test_irqaffinity_wins(boot: Boot, reference: Boot, boots: Boots) -> None:
     assert not new_complaints(facts, other)
 
 
-FEW_SERVED = Boot(
-    "on",
-    Machine(),
-    "kthread_cpus=4-5 kcguest.do=insmod:/kc/kcbrief.ko~serves=2,facts",
-    "kcload",
-)
+SERVED = [
+    pytest.param(
+        Boot(
+            "on",
+            Machine(),
+            f"kthread_cpus=4-5 kcguest.do=insmod:/kc/kcbrief.ko~{how},facts",
+            "kcload",
+        ),
+        cpus,
+        id=name,
+    )
+    for name, how, cpus in (
+        ("some-cpus", "serves=2", {0}),
+        ("some-cpus-and-placed", "serves=2~place=1", {1}),
+        ("placed-outside", "place=1", {4}),
+    )
+]
 
 
-@pytest.mark.parametrize("boot", [FEW_SERVED], ids=["some-cpus"])
-def test_controller_of_some_cpus(boot: Boot, boots: Boots) -> None:
+@pytest.mark.parametrize(("boot", "cpus"), SERVED)
+def test_controller_of_some_cpus(boot: Boot, cpus: set[int], boots: Boots) -> None:
     """An interrupt whose controller serves no CPU of the list is handled where it can be."""
     facts = boots.facts(boot)
     assert not facts.failed_actions
     threads = [thread for thread in facts.last.threads if thread.irq is not None]
     (number,) = (thread.irq for thread in threads if thread.name.endswith("-kcbrief"))
-    assert [irq.effective for irq in facts.last.irqs if irq.number == number] == [{0}]
+    assert [irq.effective for irq in facts.last.irqs if irq.number == number] == [cpus]
 
 
 ONE_OUTSIDE = Boot(

@@ -86,7 +86,7 @@ bool kthread_affinity_follows_group(struct task_struct *p)
 {
 	const struct cpumask *excluded;
 
-	/* Only of those that are registered. */
+	/* It is only set of those that are registered, which are kthreads. */
 	if (!READ_ONCE(kthread_affinity_of(p)->is_due) || p->flags & PF_NO_SETAFFINITY ||
 	    p->user_cpus_ptr)
 		return false;

@@ -149,7 +149,7 @@ impl<'a> Mask<'a> {
 }
 
 /// The first `used` of every `group` CPUs from `first` to `last`, where `first <= last`, which is a
-/// CPU of the mask, `used <= group`, and `group != 0`.
+/// CPU of the mask, `used <= group`, and `group != 0`; by default it is none yet.
 #[derive(Clone, Copy, Default)]
 struct Region {
     first: u32,

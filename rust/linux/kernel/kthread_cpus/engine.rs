@@ -460,8 +460,8 @@ pub unsafe extern "C" fn kthread_registry_next(
 ///
 /// * `affinity` must point to the `struct kthread_affinity` of a kthread, whose `pi_lock` must be
 ///   held, and the lock of its runqueue.
-/// * All masks must be valid for reading, or NULL where that is said. They may change meanwhile;
-///   then the kthread has to be evaluated again.
+/// * `wishes` and all masks must be valid for reading, or NULL where that is said. Masks may change
+///   meanwhile; then the kthread has to be evaluated again.
 /// * `result` must be valid for writing, and nobody else may access it during the call.
 #[export]
 pub unsafe extern "C" fn kthread_registry_evaluate(

@@ -445,20 +445,19 @@ impl<L: List> Registry<L> {
                 self.outdate(at);
             }
         }
-        let is_due =
-            thread.watch() != 0 || self.everyone == self.generation && !self.due.is_empty();
+        // The scheduler may refuse it these CPUs. Then what it was due for is to be done yet.
+        let recall = thread.watch() != 0 || !self.due.is_empty();
 
-        // The scheduler may refuse it these CPUs.
-        self.rejoin(thread, at, is_due);
+        self.rejoin(thread, at, recall);
     }
 
-    /// Moves `thread` to the group `to`. If `is_due`, it will be handed out.
-    fn rejoin(&mut self, thread: L::Thread, to: usize, is_due: bool) {
+    /// Moves `thread` to the group `to`, and has it handed out if that is to `recall` it.
+    fn rejoin(&mut self, thread: L::Thread, to: usize, recall: bool) {
         let displaced = self.displaced();
 
         self.part(thread);
         self.join(thread, to);
-        if is_due {
+        if recall {
             if let Some((group, _)) = self.unlink(thread) {
                 group.waiting += 1;
                 thread.set_watch(displaced);
@@ -596,8 +595,8 @@ impl<L: List> Registry<L> {
     /// Calls `with` for the next threads that have to be evaluated, if some are found in `groups`
     /// groups: for at most `most`, all of the same group.
     ///
-    /// Where these are to be is returned and known to `with`, if that is sure unless user space or
-    /// a cpuset has a say.
+    /// Returns where these are to be, unless user space or a cpuset has a say, or nothing if that
+    /// has to be asked in any case. `with` is told whether it is returned.
     ///
     /// `at`, which is 0 at first, is where to go on. `groups` is decremented by those that are
     /// done.

@@ -21,7 +21,7 @@ fn combine(to: &mut [usize], other: &[usize], with: impl Fn(usize, usize) -> usi
 
 /// The words of a CPU mask as a set of CPUs. All masks have the same number of them.
 ///
-/// Loops over them are not inlined, as they would be unrolled for what are few words.
+/// Most loops over them are not inlined, as they would be unrolled for what are few words.
 pub trait CpuSet: AsRef<[usize]> + AsMut<[usize]> {
     /// Makes this set equal to `other`.
     fn assign(&mut self, other: &[usize]) {
@@ -114,6 +114,7 @@ pub fn no_cpus<const N: usize>(words: usize) -> Result<[KVec<usize>; N], AllocEr
 pub struct Shown<'a>(pub &'a [usize]);
 
 impl fmt::Display for Shown<'_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const RANGES: usize = 16;
         let cpus = self.0.len() * usize::BITS as usize;
