@@ -164,11 +164,11 @@ def test_memory_is_per_thread_and_needs_a_whole_trace() -> None:
 
 
 def test_a_hold_of_the_lock_is_the_longest_of_all() -> None:
-    """With less holds than threads were moved, some were not seen."""
-    line = "hold kind=prefs threads=64 changes=2 holds=128 shortest=9 longest=900"
-    assert figures.hold_costs([line]) == {"hold/prefs/64": 900.0}
+    """With less holds than batches of threads were moved, some were not seen."""
+    line = "hold kind=prefs threads=6400 changes=2 holds=200 shortest=9 longest=900"
+    assert figures.hold_costs([line]) == {"hold/prefs/6400": 900.0}
     with pytest.raises(BadOutput, match="not every hold"):
-        figures.hold_costs([line.replace("holds=128", "holds=127")])
+        figures.hold_costs([line.replace("holds=200", "holds=199")])
 
 
 def test_creations_during_a_change_have_a_median_and_a_longest() -> None:
