@@ -67,7 +67,7 @@ arch=${arch_names[$arch]:-none-$arch}
 	declare -A arch_kunit_words=(
 		[x86_64]="console=ttyS0 earlyprintk=serial"
 		[arm64]="console=ttyAMA0 earlycon"
-		[riscv64]="console=ttyS0 earlycon=sbi"
+		[riscv64]="console=hvc0 earlycon=sbi"
 	)
 	# What the guest's programs are compiled for: by clang, and by rustc.
 	declare -A arch_triple=(

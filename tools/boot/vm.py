@@ -169,7 +169,7 @@ ARCHES = {
         "virt",
         "rv64",
         "arch/riscv/boot/Image",
-        ("console=ttyS0", "panic=-1"),
+        ("console=hvc0", "panic=-1"),
         lacks=(
             *VIRT_LACKS,
             # As seen on the unpatched kernel, whose NVMe driver waits for them in vain.
@@ -178,6 +178,8 @@ ARCHES = {
             ("CPUs that nosmp takes", "they stay possible on RISC-V"),
             ("threads that nosmt takes", "its kernel has no nosmt"),
         ),
+        # The console is the firmware's.
+        serial_interrupts=False,
         irqs_by_socket=True,
     ),
 }
