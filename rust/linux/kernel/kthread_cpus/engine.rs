@@ -196,8 +196,7 @@ impl List for Ring {
             (Some(first), Some(second)) => {
                 let (first, second) = (first.node(), second.node());
 
-                // SAFETY: All nodes of both rings are valid, and from one to that before it is a
-                // whole ring.
+                // SAFETY: All nodes are valid, and from one to that before it is a whole ring.
                 unsafe { bindings::list_bulk_move_tail(first, second, (*second).prev) };
             }
             // INVARIANT: It is the ring that one of them was, if any, and `other` has none now.
@@ -423,8 +422,6 @@ pub unsafe extern "C" fn kthread_registry_next(
 ) -> c_int {
     // SAFETY: The caller promises that they are valid, and `allowed` ours alone.
     let (at, allowed) = unsafe { (&mut *at, words_mut(allowed)) };
-    // When as many were looked at, the lock is given up.
-    let mut groups = 256;
 
     locked(|registry, _| {
         if registry.is_settled() {
@@ -432,7 +429,8 @@ pub unsafe extern "C" fn kthread_registry_next(
         }
 
         let mut count = 0;
-        let cpus = registry.next(at, &mut groups, most as usize, |member, is_sure| {
+        // After 256 groups, the lock is given up.
+        let cpus = registry.next(at, &mut 256, most as usize, |member, is_sure| {
             member.set_due(is_sure);
             // SAFETY: A member that is registered is valid. The caller promises that there is room
             // for `most` pointers.
@@ -479,10 +477,13 @@ pub unsafe extern "C" fn kthread_registry_evaluate(
         // a task whose pi_lock is held, user_cpus_ptr stays, and what it points to never changes;
         // nor does what the caller is about to set it to.
         let wishes = unsafe {
+            let user = (!lent.user.is_null()).then_some(words(lent.user));
+
             Wishes {
                 cpuset: copied(cpuset_copy, lent.cpuset),
-                excluded: copied(excluded_copy, lent.excluded),
-                user: (!lent.user.is_null()).then_some(words(lent.user)),
+                // It only counts for what user space asks for.
+                excluded: user.and_then(|_| copied(excluded_copy, lent.excluded)),
+                user,
                 is_forgotten: lent.is_forgotten,
             }
         };

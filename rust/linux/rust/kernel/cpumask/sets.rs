@@ -90,9 +90,9 @@ pub trait CpuSet: AsRef<[usize]> + AsMut<[usize]> {
     /// Whether a CPU is in all three sets.
     #[inline(never)]
     fn meets(&self, other: &[usize], third: &[usize]) -> bool {
-        let words = self.as_ref().iter().zip(other).zip(third);
+        let mut words = self.as_ref().iter().zip(other).zip(third);
 
-        { words }.any(|((a, b), c)| a & b & c != 0)
+        words.any(|((a, b), c)| a & b & c != 0)
     }
 }
 
